@@ -1,0 +1,50 @@
+"""The command line: `fal-video COMMAND`, or `python -m service COMMAND`.
+
+Only the parser is imported here; a command's own parts are loaded when it runs, so that help
+answers at once.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+COMMANDS: Final = {
+    "demo": "animate a real image end to end on this machine, with no account",
+    "dev": "the same as a running server; real fal and R2 where their keys are set",
+    "web": "the web process; on an embedded database it also runs the reconciler",
+    "reconciler": "the sidecar that finds what should have moved",
+    "migrate": "apply the database migrations that are pending",
+    "audit": "check the invariants of money, jobs and videos on live data",
+    "credits": "grant credits, show a balance",
+    "templates": "load templates, list them",
+    "sandbox": "only the stand-ins for fal and R2",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. 2 means that the command line or a setting is wrong."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(given[0] if given else None)
+    options = parser.parse_args(given)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fal-video", description="Image-to-video generation on fal.ai."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if name == command:
+            module = importlib.import_module(f"service.commands.{name}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""fal's queue over HTTP: one POST per submission, reads for everything else.
+
+fal-client supplies what is safe: request handles, status parsing, its errors. Its own submit is
+never called: it repeats the POST after a timeout or a dropped connection, and fal, which has no
+idempotency key, then renders and bills twice. Its result() polls without a deadline, so results
+are fetched here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
+from fal_client.client import AppId
+
+from service.domain.errors import Transient
+from service.domain.job import JobError, Submission
+from service.domain.verdict import (
+    Missing,
+    Pending,
+    Verdict,
+    parse_refusal,
+    parse_result,
+)
+from service.ports import Accepted, Declined, Listed, NotAccepted, SubmitOutcome, Unknown
+
+SUBMIT_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)  # fal answers a submit within seconds
+READ_TIMEOUT_S: Final = 15.0  # one status, result or listing call; bounds fal-client's retries
+LISTING_PAGES: Final = 20
+LISTING_PAGE_SIZE: Final = 50
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024  # a video's result is half a kilobyte
+
+# Before a byte of the request was sent, fal cannot have accepted it.
+_NOTHING_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.ProxyError,
+)
+_KEY_REFUSED: Final = frozenset({401, 403})
+_TRY_LATER: Final = frozenset({401, 402, 403, 425, 429})
+_ENDPOINT_GONE: Final = frozenset({404, 405, 410})
+_UNCLEAR: Final = frozenset({408, 409, 499})
+
+
+class KeyRefused(Transient):
+    """fal refuses our key or has locked the account: nothing will pass until a person acts."""
+
+    code = "fal_key_refused"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FalSettings:
+    """Where fal is. Addresses carry no trailing slash."""
+
+    key: str = field(repr=False)
+    queue_url: str
+    platform_url: str
+
+
+@asynccontextmanager
+async def open_fal(settings: FalSettings) -> AsyncIterator["HttpFal"]:
+    """A client for the process's life."""
+    async with httpx.AsyncClient(
+        headers={"Authorization": f"Key {settings.key}", "Accept": "application/json"},
+        timeout=READ_TIMEOUT_S,
+        follow_redirects=False,
+        trust_env=False,
+    ) as client:
+        yield HttpFal(client, settings)
+
+
+class HttpFal:
+    """Implements ports.Fal."""
+
+    def __init__(self, client: httpx.AsyncClient, settings: FalSettings) -> None:
+        self._client = client
+        self._settings = settings
+
+    async def submit(
+        self, endpoint: str, arguments: Mapping[str, Any], webhook_url: str
+    ) -> SubmitOutcome:
+        try:
+            response = await self._client.post(
+                f"{self._settings.queue_url}/{endpoint}",
+                params={"fal_webhook": webhook_url},
+                json=dict(arguments),
+                timeout=SUBMIT_TIMEOUT,
+            )
+        except _NOTHING_SENT as error:
+            return NotAccepted(f"no connection to fal: {type(error).__name__}")
+        except httpx.HTTPError as error:
+            return Unknown(f"the answer was lost: {type(error).__name__}")
+        return _outcome(response)
+
+    async def check(self, endpoint: str, submission: Submission) -> Verdict:
+        handle = self._handle(endpoint, submission)
+        try:
+            async with _reading("status"):
+                status = await handle.status()
+        except FalClientHTTPError as error:
+            if error.status_code == httpx.codes.NOT_FOUND:
+                return Missing()
+            raise _failure("status", error.status_code) from error
+        except (KeyError, ValueError, TypeError) as error:
+            raise Transient(f"fal's status answer is not understood: {error!r}") from error
+        if not isinstance(status, Completed):
+            return Pending(type(status).__name__)
+        return await self.result(endpoint, submission)
+
+    async def result(self, endpoint: str, submission: Submission) -> Verdict:
+        handle = self._handle(endpoint, submission)
+        async with _reading("result"):
+            response = await self._client.get(handle.response_url)
+        if response.status_code in _KEY_REFUSED or response.status_code in _UNCLEAR:
+            raise _failure("result", response.status_code)
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise _failure("result", response.status_code)
+        return parse_result(response.status_code, _json(response))
+
+    async def find(self, endpoint: str, needle: str, since: datetime) -> list[Listed]:
+        found: list[Listed] = []
+        params = {
+            "endpoint_id": endpoint,
+            "start": since.isoformat(),
+            "limit": str(LISTING_PAGE_SIZE),
+        }
+        for _ in range(LISTING_PAGES):
+            async with _reading("listing"):
+                response = await self._client.get(
+                    f"{self._settings.platform_url}/v1/models/requests/by-endpoint", params=params
+                )
+            if not response.is_success:
+                raise _failure("listing", response.status_code)
+            page = _json(response)
+            if not isinstance(page, dict):
+                raise Transient("fal's listing is not understood")
+            found += [_listed(item) for item in _items(page) if needle in str(item["json_input"])]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return found
+            params["cursor"] = str(cursor)
+        raise Transient("fal's listing is longer than is read in one go")
+
+    def _handle(self, endpoint: str, submission: Submission) -> AsyncRequestHandle:
+        """The request's addresses: those fal gave us if they are on its queue, else rebuilt.
+
+        Our key goes to these addresses, so a stored one is only used on the configured host.
+        """
+        app = AppId.from_endpoint_id(endpoint)
+        space = f"{app.namespace}/" if app.namespace else ""
+        base = (
+            f"{self._settings.queue_url}/{space}{app.owner}/{app.alias}"
+            f"/requests/{submission.request_id}"
+        )
+        return AsyncRequestHandle(
+            request_id=submission.request_id,
+            response_url=self._own(submission.response_url) or base,
+            status_url=self._own(submission.status_url) or f"{base}/status",
+            cancel_url=self._own(submission.cancel_url) or f"{base}/cancel",
+            client=self._client,
+        )
+
+    def _own(self, url: str | None) -> str | None:
+        if url is None:
+            return None
+        ours, given = urlsplit(self._settings.queue_url), urlsplit(url)
+        same = (given.scheme, given.netloc) == (ours.scheme, ours.netloc)
+        return url if same else None
+
+
+def _outcome(response: httpx.Response) -> SubmitOutcome:
+    """What an answer to a submission means for the job."""
+    code = response.status_code
+    body = _json(response)
+    if response.is_success:
+        match body:
+            case {"request_id": str(request_id)} if request_id:
+                return Accepted(
+                    Submission(
+                        request_id=request_id,
+                        status_url=body.get("status_url"),
+                        response_url=body.get("response_url"),
+                        cancel_url=body.get("cancel_url"),
+                    )
+                )
+            case _:
+                return Unknown("fal accepted, but its answer has no request id")
+    if code in _TRY_LATER or response.is_redirect:
+        return NotAccepted(f"fal answered {code}")
+    if response.is_server_error or code in _UNCLEAR:
+        return Unknown(f"fal answered {code}")  # a gateway may answer for a queue that accepted
+    return Declined(_refusal(code, body))
+
+
+def _refusal(code: int, body: Any) -> JobError:
+    if code in _ENDPOINT_GONE:
+        return JobError(code="provider_gone", message="The provider no longer offers this model.")
+    refusal = parse_refusal(code, body)
+    if refusal is not None:
+        return refusal.error
+    return JobError(code="refused_by_provider", message="The provider refused the request.")
+
+
+@asynccontextmanager
+async def _reading(what: str) -> AsyncIterator[None]:
+    """One read of fal within its deadline; what goes wrong on the way is Transient."""
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            yield
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise Transient(f"fal's {what} cannot be read: {type(error).__name__}") from error
+
+
+def _failure(what: str, code: int) -> Transient:
+    kind = KeyRefused if code in _KEY_REFUSED else Transient
+    return kind(f"fal answered {code} to a {what} request")
+
+
+def _json(response: httpx.Response) -> Any:
+    if len(response.content) > MAX_ANSWER_BYTES:
+        return None
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _items(page: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a listing. Its envelope is not documented; these are its likely names."""
+    rows = next((page[name] for name in ("items", "requests", "data") if name in page), None)
+    if not isinstance(rows, list):
+        raise Transient("fal's listing is not understood")
+    return [
+        each
+        for each in rows
+        if isinstance(each, dict) and {"request_id", "json_input"} <= each.keys()
+    ]
+
+
+def _listed(item: Mapping[str, Any]) -> Listed:
+    code = item.get("status_code")
+    ended = item.get("ended_at") is not None and isinstance(code, int)
+    verdict = parse_result(int(code or 0), item.get("json_output")) if ended else Pending("listed")
+    return Listed(request_id=str(item["request_id"]), verdict=verdict)

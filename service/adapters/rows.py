@@ -1,0 +1,207 @@
+"""Rows and record ids as the domain's values, and the other way round."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from surrealdb import RecordID
+
+from service.domain.audit import AuditAccount, AuditJob
+from service.domain.credits import Balance, EntryKind, LedgerEntry, account_name
+from service.domain.inbox import InboxEntry
+from service.domain.job import Job, JobError, JobState, Settlement, Status, Submission
+from service.domain.templates import Template
+
+Row = Mapping[str, Any]
+
+LONGEST_INTEGER_ID: Final = 18  # digits; the ids this service makes are never all digits
+
+
+def job_record(job_id: str) -> RecordID:
+    """A job's record id. Jobs taken over from the old system may be numbered."""
+    return RecordID("video_job", _raw_id(job_id))
+
+
+def library_record(job_id: str) -> RecordID:
+    return RecordID("library", _raw_id(job_id))
+
+
+def _raw_id(job_id: str) -> int | str:
+    numbered = job_id.isascii() and job_id.isdigit() and len(job_id) <= LONGEST_INTEGER_ID
+    return int(job_id) if numbered else job_id
+
+
+def account_record(email: str) -> RecordID:
+    return RecordID("account", account_name(email))
+
+
+def settlement_record(job_id: str) -> RecordID:
+    """Capture and release share this id: whichever is first, the other has nowhere to go."""
+    return RecordID("ledger", [_raw_id(job_id), "settlement"])
+
+
+def inbox_record(entry_id: str | None) -> RecordID | None:
+    return None if entry_id is None else RecordID("inbox", entry_id)
+
+
+def state_names(states: frozenset[JobState]) -> list[str]:
+    return sorted(state.value for state in states)
+
+
+def seconds(duration_s: float) -> str:
+    """A duration as SurrealQL text. The SDK's own duration type breaks older servers."""
+    return f"{round(duration_s * 1000)}ms"
+
+
+def _moment(value: datetime) -> datetime:
+    """A plain datetime: the SDK's subclass does not compare or print like one everywhere."""
+    return datetime.fromtimestamp(value.timestamp(), UTC)
+
+
+def _maybe_moment(value: datetime | None) -> datetime | None:
+    return None if value is None else _moment(value)
+
+
+def to_balance(row: Row) -> Balance:
+    return Balance(
+        available=row["available"],
+        reserved=row["reserved"],
+        captured=row["captured"],
+        granted=row["granted"],
+    )
+
+
+def to_ledger_entry(row: Row) -> LedgerEntry:
+    return LedgerEntry(
+        id="/".join(str(part) for part in row["id"].id),
+        kind=EntryKind(row["kind"]),
+        credits=row["credits"],
+        job_id=str(row["job"].id) if row.get("job") else None,
+        at=_moment(row["at"]),
+    )
+
+
+def template_params(template: Template) -> dict[str, Any]:
+    return {
+        "template": RecordID("template", template.slug),
+        "title": template.title,
+        "prompt": template.prompt,
+        "provider": template.provider,
+        "duration_s": template.duration_s,
+        "options": dict(template.options),
+    }
+
+
+def to_template(row: Row) -> Template:
+    return Template(
+        slug=str(row["id"].id),
+        title=row["title"],
+        prompt=row["prompt"],
+        provider=row["provider"],
+        duration_s=row["duration_s"],
+        options=row["options"],
+    )
+
+
+def to_job(row: Row) -> Job:
+    error = row.get("error")
+    return Job(
+        id=str(row["id"].id),
+        email=row["email"],
+        state=JobState(row["state"]),
+        status=Status(row["status"]),
+        template_id=row["template_id"],
+        provider=row["provider"],
+        fal_model=row.get("fal_model"),
+        arguments=row["arguments"],
+        duration_s=row["duration_s"],
+        credits=row["credits"],
+        expected_render_s=row["expected_render_s"],
+        start_image_key=row.get("start_image_key"),
+        digest=row.get("digest"),
+        submit_attempts=row["submit_attempts"],
+        lookups=row["lookups"],
+        finalise_attempts=row["finalise_attempts"],
+        fence=row["fence"],
+        parked=row["parked"],
+        parked_reason=row.get("parked_reason"),
+        submission=_submission(row),
+        past_requests=tuple(row["past_requests"]),
+        source_url=row.get("source_url"),
+        object_key=row.get("object_key"),
+        object_size=row.get("object_size"),
+        object_sha256=row.get("object_sha256"),
+        error=JobError(code=error["code"], message=error["message"]) if error else None,
+        version=row["version"],
+        created_at=_moment(row["created_at"]),
+        updated_at=_moment(row["updated_at"]),
+        submitted_at=_maybe_moment(row.get("submitted_at")),
+        read_at=_moment(row["read_at"]),
+    )
+
+
+def _submission(row: Row) -> Submission | None:
+    if row.get("fal_request_id") is None:
+        return None
+    return Submission(
+        request_id=row["fal_request_id"],
+        status_url=row.get("fal_status_url"),
+        response_url=row.get("fal_response_url"),
+        cancel_url=row.get("fal_cancel_url"),
+    )
+
+
+def to_inbox_entry(row: Row) -> InboxEntry:
+    return InboxEntry(
+        id=str(row["id"].id),
+        job_id=str(row["job"].id),
+        request_id=row["request_id"],
+        body=bytes(row["body"]),
+        stale=row["stale"],
+        attempts=row["attempts"],
+        received_at=_moment(row["received_at"]),
+        handled_at=_maybe_moment(row.get("handled_at")),
+        outcome=row.get("outcome"),
+        parked=row["parked"],
+    )
+
+
+def to_audit_account(row: Row, sums: list[Row], unfinished: list[Row]) -> AuditAccount:
+    """An account's row beside the grouped sums of its ledger entries and unfinished jobs."""
+    open_rows = [each for each in unfinished if each["account"] == row["id"]]
+    return AuditAccount(
+        name=str(row["id"].id),
+        granted=row["granted"],
+        available=row["available"],
+        reserved=row["reserved"],
+        captured=row["captured"],
+        in_flight=row["in_flight"],
+        entries={
+            EntryKind(each["kind"]): each["credits"]
+            for each in sums
+            if each["account"] == row["id"]
+        },
+        open_jobs=sum(each["jobs"] for each in open_rows),
+        open_credits=sum(each["credits"] for each in open_rows),
+    )
+
+
+def to_audit_job(row: Row) -> AuditJob:
+    settlement = row.get("settlement")
+    return AuditJob(
+        id=str(row["id"].id),
+        state=JobState(row["state"]),
+        status=Status(row["status"]),
+        credits=row["credits"],
+        parked=row["parked"],
+        due=_maybe_moment(row.get("due")),
+        lease_until=_maybe_moment(row.get("lease_until")),
+        taken_over=row["taken_over"],
+        has_error=row.get("error") is not None,
+        object_key=row.get("object_key"),
+        object_size=row.get("object_size"),
+        object_sha256=row.get("object_sha256"),
+        settlement=Settlement(settlement["kind"]) if settlement else None,
+        settled_credits=settlement["credits"] if settlement else None,
+        library_key=row.get("library_key"),
+    )

@@ -1,0 +1,292 @@
+"""SurrealDB behind one door: a pool, deadlines, reconnects, error classes, bounded retries.
+
+Every call is ONE statement (a `{ …; RETURN x }` block where several are needed), so that it is
+one transaction with one result on every engine. Only `query_raw` of the SDK is used, so that
+another SDK version can take its place. The reasons behind each guard were measured:
+
+* mem:// loses updates when writes overlap, on every released version, so writes to an embedded
+  engine go through one lock; the embedded engine belongs to one process anyway.
+* an SDK call that is cancelled can race with the SDK's reader, so calls are never cancelled:
+  they run as tasks of their own and a late one is abandoned together with its connection.
+* a reopened socket is signed out and has no database selected, so a connection that failed is
+  thrown away and opened anew, never reused.
+"""
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from surrealdb import AsyncSurreal
+
+from service.domain.errors import ServiceError, Transient
+
+Params = Mapping[str, Any]
+
+CALL_TIMEOUT_S: Final = 10.0  # the slowest query measured takes 0.3 s on a million rows
+CLOSE_TIMEOUT_S: Final = 2.0  # a dead peer must not hold up a restart
+CONNECTIONS: Final = 4  # one socket keeps about one server core busy; 4-8 are advised
+MAX_IN_FLIGHT: Final = 64  # per process; more only queues inside the server
+CONFLICT_TRIES: Final = 30  # 16 writers on one row conflict about half the time: 2^-30 is never
+UNAVAILABLE_TRIES: Final = 4  # with backoff about a second: a restart takes longer, callers wait
+MAX_PAUSE_S: Final = 1.0
+
+
+class Unavailable(Transient):
+    """No answer. The statement may or may not have been applied."""
+
+
+class Conflict(Transient):
+    """Another writer was first. The statement was not applied."""
+
+
+class SessionLost(Transient):
+    """The connection is no longer signed in. The statement was not applied."""
+
+
+class AlreadyExists(ServiceError):
+    """The record id, or a unique index entry, is taken."""
+
+
+class Thrown(ServiceError):
+    """The query said THROW; the message is the thrown text."""
+
+
+class Rejected(ServiceError):
+    """The engine refuses the statement: our bug, or a schema that does not fit the code."""
+
+
+_CONFLICT: Final = re.compile(
+    r"can be retried|transaction conflict|read or write conflict|resource busy|write conflict"
+    r"|try again|writeconflict|multiple key errors",
+    re.IGNORECASE,
+)
+_ECHO: Final = re.compile(
+    r"^The query was not executed due to a (failed|cancelled) transaction$|^Cannot COMMIT: the"
+)
+_EXISTS: Final = re.compile(r"^Database (record `.*` already exists|index `.*` already)", re.DOTALL)
+_THROWN: Final = re.compile(r"An error occurred: (.*)$", re.DOTALL)
+_SIGNED_OUT: Final = re.compile(
+    r"session has expired|token has expired|anonymous access not allowed|session not found",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseSettings:
+    """Where the database is. An embedded engine (surrealkv://, mem://) has no sign-in."""
+
+    url: str
+    namespace: str
+    database: str
+    username: str | None = None
+    password: str | None = None
+
+    @property
+    def embedded(self) -> bool:
+        return not self.url.startswith(("ws://", "wss://"))
+
+
+class Database:
+    """A pool of connections. `calls` counts round trips, for tests and measurements."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self.settings = settings
+        self.calls = 0
+        size = 1 if settings.embedded else CONNECTIONS
+        self._connections = [_Connection(settings) for _ in range(size)]
+        self._gate = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._writer: contextlib.AbstractAsyncContextManager[Any] = (
+            asyncio.Lock() if settings.embedded else contextlib.nullcontext()
+        )
+
+    async def open(self) -> None:
+        """Open one connection now, so that a wrong setting shows at start. Raises Unavailable."""
+        await self._connections[0].ensure()
+
+    async def read(self, statement: str, **params: Any) -> Any:
+        """Run a statement that changes nothing. Raises Transient or Rejected."""
+        return await self._retried(statement, params, contextlib.nullcontext(), repeatable=True)
+
+    async def write(self, statement: str, *, repeatable: bool = True, **params: Any) -> Any:
+        """Run a statement that changes something, all of it or nothing.
+
+        Conflicts are always retried: nothing was applied. A lost answer is retried only if the
+        statement is `repeatable`, that is, if its second run answers as usefully as its first.
+        Raises Transient, AlreadyExists, Thrown or Rejected.
+        """
+        return await self._retried(statement, params, self._writer, repeatable=repeatable)
+
+    async def script(self, text: str) -> list[Any]:
+        """Run several statements, each its own transaction, and return every result.
+
+        Only for migrations. Stops at nothing: raises the first failure after all have run.
+        """
+        async with self._writer:
+            return await self._pick().call(text, {}, timeout_s=None)
+
+    async def close(self) -> None:
+        for connection in self._connections:
+            await connection.drop()
+
+    async def _retried(
+        self,
+        statement: str,
+        params: Params,
+        lock: contextlib.AbstractAsyncContextManager[Any],
+        *,
+        repeatable: bool,
+    ) -> Any:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with lock, self._gate:
+                    self.calls += 1
+                    return (await self._pick().call(statement, params))[-1]
+            except Conflict:
+                if tries >= CONFLICT_TRIES:
+                    raise
+                pause = 0.002
+            except (Unavailable, SessionLost) as error:
+                safe = repeatable or isinstance(error, SessionLost)
+                if not safe or tries >= UNAVAILABLE_TRIES:
+                    raise
+                pause = 0.05
+            await asyncio.sleep(random.uniform(0, min(MAX_PAUSE_S, pause * 2**tries)))  # noqa: S311 - jitter
+
+    def _pick(self) -> "_Connection":
+        """The least busy open connection; another is opened only when those are busy."""
+        alive = [each for each in self._connections if each.alive]
+        idle = [each for each in self._connections if not each.alive]
+        best = min(alive, key=lambda each: each.in_flight, default=None)
+        if best is None or (idle and best.in_flight >= MAX_IN_FLIGHT // CONNECTIONS // 2):
+            return random.choice(idle)  # noqa: S311 - spreading load
+        return best
+
+
+class _Connection:
+    """One connection: opened on first use, thrown away whole after any failure."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._sdk: Any = None
+        self._opening = asyncio.Lock()
+        self.in_flight = 0
+
+    @property
+    def alive(self) -> bool:
+        if self._sdk is None:
+            return False
+        reader = getattr(self._sdk, "recv_task", None)
+        return reader is None or not reader.done()
+
+    async def ensure(self) -> Any:
+        async with self._opening:
+            if not self.alive:
+                await self.drop()
+                self._sdk = await self._open()
+            return self._sdk
+
+    async def _open(self) -> Any:
+        settings = self._settings
+        sdk: Any = None
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                sdk = AsyncSurreal(settings.url)
+                await sdk.connect()
+                if settings.username is not None:
+                    await sdk.signin(
+                        {"username": settings.username, "password": settings.password or ""}
+                    )
+                await sdk.use(settings.namespace, settings.database)
+        except Exception as error:
+            if sdk is not None:
+                await _close(sdk)
+            raise Unavailable(f"cannot open the database: {_first_line(error)}") from error
+        return sdk
+
+    async def drop(self) -> None:
+        sdk, self._sdk = self._sdk, None
+        if sdk is not None:
+            await _close(sdk)
+
+    async def call(
+        self, statement: str, params: Params, timeout_s: float | None = CALL_TIMEOUT_S
+    ) -> list[Any]:
+        sdk = await self.ensure()
+        task = asyncio.ensure_future(sdk.query_raw(statement, dict(params)))
+        task.add_done_callback(_observe)
+        self.in_flight += 1
+        try:
+            await asyncio.wait({task}, timeout=timeout_s)
+        finally:
+            self.in_flight -= 1
+        if not task.done():
+            await self._discard(sdk)
+            raise Unavailable(f"the database did not answer within {timeout_s} s")
+        try:
+            return unpack(task.result())
+        except SessionLost:
+            await self._discard(sdk)
+            raise
+        except ServiceError:
+            raise
+        except (BufferError, TypeError, ValueError) as error:
+            raise Rejected(f"a parameter cannot be encoded: {error}") from error
+        except Exception as error:  # the SDK's transport errors have no common base
+            if self._settings.embedded:
+                raise classify(_first_line(error)) from error
+            await self._discard(sdk)
+            raise Unavailable(f"the connection broke: {_first_line(error)}") from error
+
+    async def _discard(self, sdk: Any) -> None:
+        """Throw away the connection a call failed on, unless that has happened already."""
+        if self._sdk is sdk:
+            await self.drop()
+
+
+async def _close(sdk: Any) -> None:
+    """Close for good. A failing close leaves nothing to save, and must not mask its cause."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await sdk.close()
+
+
+def _observe(task: "asyncio.Future[Any]") -> None:
+    """Look at an abandoned call's end, so that asyncio does not report it as forgotten."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0].removeprefix("There was a problem with the database: ")
+
+
+def unpack(response: Mapping[str, Any]) -> list[Any]:
+    """Every statement's result, or the failure that caused the others (not its echoes)."""
+    if (error := response.get("error")) is not None:
+        raise classify(str(error.get("message", error)), error.get("kind"), error.get("details"))
+    failed = [each for each in response["result"] if each.get("status") != "OK"]
+    if failed:
+        root = next((each for each in failed if not _ECHO.search(str(each["result"]))), failed[0])
+        raise classify(str(root["result"]), root.get("kind"), root.get("details"))
+    return [each["result"] for each in response["result"]]
+
+
+def classify(message: str, kind: str | None = None, details: Any = None) -> ServiceError:
+    """The error class a SurrealDB failure belongs to: what the caller may do about it."""
+    conflict = isinstance(details, Mapping) and details.get("kind") == "TransactionConflict"
+    if conflict or _CONFLICT.search(message):
+        return Conflict(message)
+    if kind == "AlreadyExists" or _EXISTS.search(message):
+        return AlreadyExists(message)
+    if thrown := _THROWN.search(message):
+        return Thrown(thrown[1])
+    if _SIGNED_OUT.search(message):
+        return SessionLost(message)
+    return Rejected(message)

@@ -1,0 +1,90 @@
+"""Who a user is: a JSON Web Token, signed with our secret or by an issuer's key set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import jwt
+
+from service.adapters.key_set import Jwk, KeySet
+from service.domain.credits import account_name
+from service.domain.errors import SignInRequired
+
+LEEWAY_S: Final = 30  # clocks of issuer and service differ a little
+# Pinned: a token never chooses how it is checked. No symmetric algorithm with a public key set.
+_KEY_SET_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenSettings:
+    """What a token must satisfy; `secret` (HS256) or `keys`, never both."""
+
+    secret: str | None = field(default=None, repr=False)
+    keys: KeySet[jwt.PyJWK] | None = field(default=None, repr=False)
+    audience: str | None = None
+    issuer: str | None = None
+
+
+class Tokens:
+    """Checks tokens. Stateless but for the cached key set."""
+
+    def __init__(self, settings: TokenSettings) -> None:
+        self._settings = settings
+
+    async def email(self, token: str) -> str:
+        """The owner's address in a valid token. Raises SignInRequired, or Transient for keys."""
+        claims = await self._claims(token)
+        email = claims.get("email")
+        if not isinstance(email, str) or "@" not in email:
+            raise SignInRequired("the token has no email claim")
+        return account_name(email)
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        settings = self._settings
+        if settings.secret is not None:
+            return self._decode(token, settings.secret, ("HS256",))
+        if settings.keys is None:
+            raise SignInRequired("no sign-in is configured")
+        key = _matching(await settings.keys.current(), token)
+        key = key or _matching(await settings.keys.after_miss(), token)
+        if key is None:
+            raise SignInRequired("the token is signed with an unknown key")
+        return self._decode(token, key.key, _KEY_SET_ALGORITHMS)
+
+    def _decode(self, token: str, key: Any, algorithms: Sequence[str]) -> dict[str, Any]:
+        settings = self._settings
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=list(algorithms),
+                audience=settings.audience,
+                issuer=settings.issuer,
+                leeway=LEEWAY_S,
+                # exp and nbf are checked where the issuer sets them; aud only if configured.
+                options={"verify_aud": settings.audience is not None},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise SignInRequired("the sign-in has expired; sign in again") from error
+        except jwt.InvalidTokenError as error:
+            raise SignInRequired("the sign-in is not valid") from error
+
+
+def parse_public_key(jwk: Jwk) -> jwt.PyJWK | None:
+    """A public signature key of the issuer's set, or None if it is of another kind."""
+    if jwk.get("kty") not in {"RSA", "EC", "OKP"}:
+        return None
+    try:
+        return jwt.PyJWK(dict(jwk))
+    except jwt.PyJWTError:
+        return None
+
+
+def _matching(keys: Sequence[jwt.PyJWK], token: str) -> jwt.PyJWK | None:
+    try:
+        wanted = jwt.get_unverified_header(token).get("kid")
+    except jwt.InvalidTokenError as error:
+        raise SignInRequired("the sign-in is not valid") from error
+    if wanted is None:
+        return keys[0] if len(keys) == 1 else None
+    return next((key for key in keys if key.key_id == wanted), None)

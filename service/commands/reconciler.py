@@ -1,0 +1,50 @@
+"""fal-video reconciler: the sidecar. Needs a database server; embedded, `web` sweeps itself."""
+
+import argparse
+import asyncio
+
+from service.commands.running import run_command, say_json
+from service.flows.reconcile import sweep_once
+from service.settings import Needs, Settings
+from service.stopping import stop_on_signal
+from service.wiring import open_runtime
+from service.worker import running_reconciler, running_worker
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="one sweep, then say what it did")
+
+
+def run(options: argparse.Namespace) -> int:
+    return run_command(sweep if options.once else sweep_until_stopped, Needs.WORK)
+
+
+async def sweep(settings: Settings) -> int:
+    async with (
+        open_runtime(settings) as runtime,
+        running_worker(runtime.services, runtime.nudges, runtime.holder),
+    ):
+        done = await sweep_once(runtime.services, runtime.holder)
+        await runtime.nudges.quiet()
+    say_json(
+        {
+            "deliveries": done.deliveries,
+            "jobs": done.jobs,
+            "problems": done.problems,
+            "actions": done.actions,
+        }
+    )
+    return 1 if done.problems else 0
+
+
+async def sweep_until_stopped(settings: Settings) -> int:
+    """Sweep until SIGTERM or SIGINT, then give back leases and close."""
+    stop = stop_on_signal()
+    async with (
+        open_runtime(settings) as runtime,
+        running_worker(runtime.services, runtime.nudges, runtime.holder),
+        running_reconciler(runtime.services, runtime.holder, settings.reconcile_interval_s),
+    ):
+        stopping = asyncio.create_task(stop.wait())
+        await stopping
+    return 0

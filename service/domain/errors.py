@@ -1,0 +1,132 @@
+"""Every error the service raises on purpose. The web layer maps each class to one status.
+
+Each class carries a stable `code`, which clients may depend on; the message is for people.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base of all deliberate errors; anything else that escapes is a bug."""
+
+    code: ClassVar[str] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one field of a request: where it is and what would mend it."""
+
+    field: str
+    message: str
+
+
+class Invalid(ServiceError):
+    """The request cannot be carried out as it stands; says every field that is wrong."""
+
+    code = "invalid_request"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(f"{each.field}: {each.message}" for each in self.errors))
+
+
+class BadImage(Invalid):
+    """The start image is no PNG, JPEG or WebP that can be decoded within the limits."""
+
+    code = "invalid_image"
+
+
+class TooLarge(ServiceError):
+    """A body or an upload is over its limit."""
+
+    code = "too_large"
+
+
+class UnsupportedMedia(ServiceError):
+    """The request's body, or the start image, is of a type that is not accepted."""
+
+    code = "unsupported_media_type"
+
+
+class NotAuthentic(ServiceError):
+    """Who sent this cannot be proven. Nothing was stored."""
+
+    code = "not_authentic"
+
+
+class SignInRequired(ServiceError):
+    """There is no valid sign-in on the request, or it has expired."""
+
+    code = "sign_in_required"
+
+
+class NotFound(ServiceError):
+    """No such thing, or it belongs to somebody else: the two look the same."""
+
+    code = "not_found"
+
+
+class InsufficientCredits(ServiceError):
+    """The account holds fewer available credits than the job costs. Nothing was reserved."""
+
+    code = "insufficient_credits"
+
+
+class TooManyInFlight(ServiceError):
+    """The account has as many unfinished jobs as it may have. Nothing was reserved."""
+
+    code = "too_many_in_flight"
+
+
+class IdempotencyConflict(ServiceError):
+    """The Idempotency-Key was used before with another request. Nothing was reserved."""
+
+    code = "idempotency_key_reused"
+
+
+class ProviderRetired(ServiceError):
+    """The provider's model no longer exists upstream."""
+
+    code = "provider_retired"
+
+    def __init__(self, name: str, successors: Sequence[str]) -> None:
+        self.successors = tuple(successors)
+        super().__init__(f"{name} was retired upstream; use {' or '.join(successors)} instead")
+
+
+class Transient(ServiceError):
+    """A dependency failed in a way that time may heal. The state is kept; try again later."""
+
+    code = "temporarily_unavailable"
+
+
+class SourceGone(ServiceError):
+    """The rendered file is not (or no longer) at its address: 403, 404 or 410."""
+
+    code = "source_gone"
+
+
+class SourceRefused(ServiceError):
+    """The rendered file's address, or where it redirects to, is not one we may fetch."""
+
+    code = "source_refused"
+
+
+class SourceTooLarge(ServiceError):
+    """The rendered file is over the size limit. Asking again will not make it smaller."""
+
+    code = "source_too_large"
+
+
+class NotAVideo(ServiceError):
+    """What the source serves is not a complete MP4."""
+
+    code = "not_a_video"
+
+
+class ObjectConflict(ServiceError):
+    """The object key is taken by something that this job did not write."""
+
+    code = "object_conflict"

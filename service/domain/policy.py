@@ -1,0 +1,59 @@
+"""The service's named limits and waits, each with its reason. Settings override the first block."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+# How late a render may be before the sweep asks fal: a webhook normally arrives first, so an
+# ordinary job costs no status call.
+OVERDUE_FACTOR: Final = 1.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What an operator decides. Durations are seconds; sizes are bytes."""
+
+    public_base_url: str
+    seal_key: bytes = field(repr=False)
+    expected_render_s: float | None = None  # overrides every provider's own expectation
+    allow_retired_providers: bool = False
+    lease_s: float = 60.0  # longer than any single storage call, short enough to recover soon
+    max_in_flight: int = 20  # per account: half of fal's largest self-serve concurrency
+    start_image_url_s: int = 6 * 3600  # outlives the longest queue wait seen with 2 slots
+    video_url_s: int = 3600  # a signed link in a status answer
+
+    def overdue_after_s(self, provider_expected_s: float) -> float:
+        """How long after its submission a job is due."""
+        return self.expected_render_s or provider_expected_s * OVERDUE_FACTOR
+
+
+# The web process that reserved a job submits it at once. If it died, the sweep does.
+RESERVED_GRACE_S: Final = 10.0
+# A POST to fal ends within its own timeout (30 s); after this its outcome is unknown.
+SUBMITTING_GRACE_S: Final = 45.0
+# fal's listing shows a request within moments; a signed delivery usually settles it sooner.
+SUBMIT_UNKNOWN_GRACE_S: Final = 60.0
+# A request absent from fal's listing this often, each time later, was not accepted.
+LOOKUPS_TO_PROVE_ABSENCE: Final = 3
+# Attempts that fal did not accept (429, no connection) or that broke on fal's side.
+MAX_SUBMIT_ATTEMPTS: Final = 8
+SUBMIT_RETRY_S: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+
+# An entry handled right after its receipt needs none of this; a crash is noticed this late.
+DELIVERY_GRACE_S: Final = 15.0
+DELIVERY_RETRY_S: Final = 30.0
+MAX_DELIVERY_ATTEMPTS: Final = 10
+
+# fal keeps a result for at least an hour (30 days with payload storage on), so eight attempts
+# within about 20 minutes leave time for a person to look at the ninth.
+MAX_FINALISE_ATTEMPTS: Final = 8
+FINALISE_RETRY_S: Final = (2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+
+# The sweep's own patience: each fruitless look at one job puts the next one further off.
+SWEEP_BATCH: Final = 50
+SWEEP_CONCURRENCY: Final = 8
+SWEEP_DELAYS_S: Final = (15.0, 30.0, 60.0, 120.0)
+
+
+def backoff(waits_s: tuple[float, ...], attempt: int) -> float:
+    """The wait after the given attempt (1, 2, …): the last one repeats."""
+    return waits_s[min(max(attempt, 1), len(waits_s)) - 1]

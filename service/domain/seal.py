@@ -1,0 +1,48 @@
+"""The sealed job token in a webhook's URL, and the other names derived from the seal key.
+
+fal signs a delivery's headers and body but not its URL, so a valid delivery for another job
+could be aimed at ours; the seal binds the address to one job. One key is configured; each use
+derives its own from it, so that no token can pass for another kind of name.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+
+from service.domain.errors import NotAuthentic
+
+_TOKEN = re.compile(r"^([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{43})$")
+
+
+def seal(key: bytes, job_id: str) -> str:
+    """The token that stands for a job in its webhook URL: the id and a MAC over it."""
+    return f"{job_id}.{_mac(key, b'webhook', job_id)}"
+
+
+def unseal(key: bytes, token: str) -> str:
+    """The job id in a token. Raises NotAuthentic for anything this service did not seal."""
+    match = _TOKEN.match(token)
+    if match is None or not hmac.compare_digest(match[2], _mac(key, b"webhook", match[1])):
+        raise NotAuthentic("the webhook address carries no valid token")
+    return match[1]
+
+
+def owner_prefix(key: bytes, email: str) -> str:
+    """The owner's folder in the bucket. Keyed: a bare hash of an address can be guessed."""
+    digest = hmac.new(_derived(key, b"owner"), email.encode(), hashlib.sha256).hexdigest()
+    return f"users/{digest[:32]}"
+
+
+def library_key(prefix: str, job_id: str) -> str:
+    """A function of the job alone, so that every attempt writes the same object."""
+    return f"{prefix}/library/{job_id}.mp4"
+
+
+def _mac(key: bytes, use: bytes, text: str) -> str:
+    mac = hmac.new(_derived(key, use), text.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def _derived(key: bytes, use: bytes) -> bytes:
+    return hmac.new(key, b"fal-video/" + use, hashlib.sha256).digest()

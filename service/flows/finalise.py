@@ -1,0 +1,182 @@
+"""Turn a rendered job into a ready one: lease, download, upload, settle. Safe to repeat anywhere.
+
+A crash after any line leaves a row that says what is next: the lease runs out, the next holder
+has a higher fence, finds the object if it was stored, and only the settlement touches money.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from service.domain.errors import (
+    NotAVideo,
+    ServiceError,
+    SourceGone,
+    SourceRefused,
+    SourceTooLarge,
+    Transient,
+)
+from service.domain.job import Job, JobError, JobState
+from service.domain.policy import FINALISE_RETRY_S, MAX_FINALISE_ATTEMPTS, backoff
+from service.domain.seal import library_key, owner_prefix
+from service.domain.verdict import Rendered
+from service.flows.conclude import with_refund
+from service.ports import Services, Settled, StoredObject
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+HEARTBEATS_PER_LEASE: Final = 3  # two may be lost before the lease is
+
+
+class LeaseLost(Exception):
+    """Somebody else may be finalising this job by now: stop, change nothing."""
+
+
+async def finalise(services: Services, job_id: str, holder: str) -> bool:
+    """Finalise one job; False when there was nothing for us to do, or it did not work yet.
+
+    `holder` names this process in the lease. When cancelled (a drained stop) the lease is given
+    back at once. Failures put the job off, park it or fail it; none is raised.
+    """
+    job = await services.store.lease(job_id, holder, lease_s=services.policy.lease_s)
+    if job is None:
+        return False
+    if job.finalise_attempts > MAX_FINALISE_ATTEMPTS:
+        await _park(services, job, "finalisation was attempted too often")
+        return False
+    started = time.monotonic()
+    try:
+        stored = await _while_leased(services, job, _store(services, job))
+        settled = await services.store.settle_ready(job.id, job.fence, stored)
+    except asyncio.CancelledError:
+        await asyncio.shield(_give_back(services, job, "the process is stopping", 0))
+        raise
+    except (LeaseLost, ServiceError) as error:
+        await _not_yet(services, job, error)
+        return False
+    log.info(
+        "finalised",
+        extra={
+            "job_id": job.id,
+            "outcome": settled.value,
+            "attempt": job.finalise_attempts,
+            "bytes": stored.size,
+            "sha256": stored.sha256,
+            "reused": stored.reused,
+            "seconds": round(time.monotonic() - started, 3),
+        },
+    )
+    return settled is Settled.SETTLED
+
+
+async def _not_yet(services: Services, job: Job, error: LeaseLost | ServiceError) -> None:
+    """What a failed attempt means: try later, ask a person, or end the job."""
+    reason = f"{type(error).__name__}: {error}"
+    match error:
+        case LeaseLost():
+            log.warning("lease lost", extra={"job_id": job.id, "fence": job.fence})
+        case SourceGone() | SourceTooLarge():
+            await _fail(services, job, error)
+        case NotAVideo() | Transient():
+            wait_s = backoff(FINALISE_RETRY_S, job.finalise_attempts)
+            await _give_back(services, job, reason, wait_s)
+        case _:  # an address we may not fetch, a key that is taken: nothing time will mend
+            await _park(services, job, reason)
+
+
+async def _store(services: Services, job: Job) -> StoredObject:
+    """The video as a durable object: one stored by an earlier attempt, or a new copy."""
+    key = job.object_key or library_key(owner_prefix(services.policy.seal_key, job.email), job.id)
+    if job.finalise_attempts > 1:
+        if earlier := await services.bucket.find_video(key, job.id):
+            return earlier
+        await services.bucket.abort_leftovers(key)
+    try:
+        source_url = job.source_url or await _ask_for_source(services, job)
+        return await _copy(services, job, key, source_url)
+    except SourceGone:
+        # Files expire and move. fal's result is asked once for where the video is now.
+        return await _copy(services, job, key, await _ask_for_source(services, job))
+
+
+async def _copy(services: Services, job: Job, key: str, source_url: str) -> StoredObject:
+    async with services.source.fetch(source_url) as download:
+        return await services.bucket.put_video(key, job.id, download)
+
+
+async def _ask_for_source(services: Services, job: Job) -> str:
+    """The video's address from fal's result: for an OK without one, or one that is gone."""
+    if job.submission is None or job.fal_model is None:
+        raise SourceRefused("fal cannot be asked for this job's result")
+    verdict = await services.fal.result(job.fal_model, job.submission)
+    match verdict:
+        case Rendered(str(source_url)):
+            await services.store.new_source(job.id, job.fence, source_url)
+            return source_url
+        case _:
+            raise Transient(f"fal's result has no video: {verdict}")
+
+
+async def _while_leased(services: Services, job: Job, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result, prolonging the lease meanwhile. Raises LeaseLost once it is not ours."""
+    task = asyncio.create_task(work)
+    heart = asyncio.create_task(_beat(services, job))
+    try:
+        await asyncio.wait({task, heart}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        heart.result()
+        raise LeaseLost
+    finally:
+        for each in (task, heart):
+            each.cancel()
+        await asyncio.gather(task, heart, return_exceptions=True)
+
+
+async def _beat(services: Services, job: Job) -> None:
+    """Prolong the lease for as long as it is ours; return once it is not."""
+    lease_s = services.policy.lease_s
+    held_until = time.monotonic() + lease_s
+    while True:
+        await asyncio.sleep(lease_s / HEARTBEATS_PER_LEASE)
+        try:
+            if not await services.store.heartbeat(job.id, job.fence, lease_s=lease_s):
+                return
+            held_until = time.monotonic() + lease_s
+        except Transient as error:
+            # The database may be away for a moment; the lease outlives that.
+            log.warning("heartbeat failed", extra={"job_id": job.id, "reason": str(error)})
+            if time.monotonic() > held_until:
+                return
+
+
+async def _give_back(services: Services, job: Job, reason: str, retry_in_s: float) -> None:
+    try:
+        await services.store.give_back(job.id, job.fence, reason, retry_in_s=retry_in_s)
+    except Transient as error:  # then the lease runs out by itself
+        log.warning("lease not given back", extra={"job_id": job.id, "reason": str(error)})
+    log.warning(
+        "finalisation put off",
+        extra={"job_id": job.id, "attempt": job.finalise_attempts, "reason": reason},
+    )
+
+
+async def _park(services: Services, job: Job, reason: str) -> None:
+    await services.store.park(job, reason)
+    log.error("job parked", extra={"job_id": job.id, "reason": reason})
+
+
+async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge) -> None:
+    """The video can never be had: close the reservation on fal's own evidence."""
+    log.error("video lost", extra={"job_id": job.id, "reason": f"{error.code}: {error}"})
+    message = (
+        "The provider's video was gone before it could be saved."
+        if isinstance(error, SourceGone)
+        else "The provider's video is larger than can be kept."
+    )
+    reason = with_refund(JobError(code=error.code, message=message), job)
+    await services.store.close_unfilled(job.id, JobState.FAILED, reason, fence=job.fence)

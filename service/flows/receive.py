@@ -1,0 +1,104 @@
+"""A webhook: verified, stored, answered; then, in the worker, read and acted on."""
+
+import logging
+from collections.abc import Mapping
+
+from service.domain.errors import NotFound
+from service.domain.inbox import Delivery, InboxEntry
+from service.domain.job import Job, Submission
+from service.domain.policy import DELIVERY_GRACE_S, DELIVERY_RETRY_S, MAX_DELIVERY_ATTEMPTS
+from service.domain.seal import unseal
+from service.domain.verdict import Pending, Unreadable, Verdict, parse_delivery
+from service.flows.conclude import conclude
+from service.ports import Services
+
+log = logging.getLogger(__name__)
+
+
+async def receive(services: Services, token: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """Record an authentic delivery durably. False if we had it already.
+
+    Nothing slow happens here: fal counts an answer after 15 s as none. Raises NotAuthentic
+    (nothing stored) and Transient (our fault: fal must send it again).
+    """
+    job_id = unseal(services.policy.seal_key, token)
+    signed = await services.verifier.verify(headers, body)
+    delivery = Delivery(
+        job_id=job_id,
+        request_id=signed.request_id,
+        user_id=signed.user_id,
+        body=body,
+        stale=signed.stale,
+    )
+    created = await services.store.record_delivery(delivery, grace_s=DELIVERY_GRACE_S)
+    facts = {
+        "job_id": job_id,
+        "request_id": signed.request_id,
+        "entry_id": delivery.entry_id,
+        "bytes": len(body),
+        "stale": signed.stale,
+        "created": created,
+    }
+    log.info("delivery recorded", extra=facts)
+    if created:
+        services.nudge.delivery(delivery.entry_id)
+    return created
+
+
+async def hint(services: Services, token: str) -> None:
+    """A delivery that is too large to keep still says that its job has moved: look sooner."""
+    job_id = unseal(services.policy.seal_key, token)
+    await services.store.make_due(job_id)
+    log.warning("delivery over the size limit", extra={"job_id": job_id})
+
+
+async def handle(services: Services, entry_id: str) -> bool:
+    """Act on a recorded delivery. False if it was handled, or parked, before.
+
+    The attempt is counted first, so an entry that kills its worker is parked in the end. A
+    delivery that settles nothing by its own words (stale, or an infrastructure error) makes us
+    ask fal once.
+    """
+    entry = await services.store.take_delivery(entry_id, retry_in_s=DELIVERY_RETRY_S)
+    if entry is None:
+        return False
+    if entry.attempts > MAX_DELIVERY_ATTEMPTS:
+        await _park(services, entry, "handling failed too often")
+        return True
+    try:
+        verdict = parse_delivery(entry.body, entry.request_id)
+    except Unreadable as error:
+        await _park(services, entry, str(error))
+        return True
+    try:
+        job = await services.store.job(entry.job_id)
+    except NotFound:
+        await _park(services, entry, "there is no such job in this database")
+        return True
+    if entry.stale or isinstance(verdict, Pending):
+        verdict = await _ask(services, job, entry)
+    outcome = await conclude(services, job, entry.request_id, verdict, entry_id=entry.id)
+    log.info(
+        "delivery handled",
+        extra={"job_id": job.id, "entry_id": entry.id, "outcome": outcome},
+    )
+    return True
+
+
+async def _ask(services: Services, job: Job, entry: InboxEntry) -> Verdict:
+    submission = job.submission
+    if submission is None or submission.request_id != entry.request_id:
+        submission = Submission(request_id=entry.request_id)
+    if job.fal_model is None:
+        return Pending("the job's model is not known")
+    return await services.fal.check(job.fal_model, submission)
+
+
+async def _park(services: Services, entry: InboxEntry, reason: str) -> None:
+    """Keep an entry for a person; its job is asked about at once instead."""
+    await services.store.park_delivery(entry.id, reason)
+    await services.store.make_due(entry.job_id)
+    log.error(
+        "delivery parked",
+        extra={"job_id": entry.job_id, "entry_id": entry.id, "reason": reason},
+    )

@@ -1,0 +1,186 @@
+"""The fallback: find what should have moved by now, and take it down the ordinary road."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from service.domain.errors import Transient
+from service.domain.job import Job, JobState, Submission
+from service.domain.policy import (
+    DELIVERY_RETRY_S,
+    LOOKUPS_TO_PROVE_ABSENCE,
+    SUBMIT_UNKNOWN_GRACE_S,
+    SWEEP_BATCH,
+    SWEEP_CONCURRENCY,
+    SWEEP_DELAYS_S,
+)
+from service.domain.verdict import Missing
+from service.flows.conclude import conclude
+from service.flows.finalise import finalise
+from service.flows.receive import handle
+from service.flows.submit import send, void_attempt
+from service.ports import Listed, Services
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Our clock and fal's may differ, and fal notes a request a moment after our row was written.
+LISTING_MARGIN: Final = timedelta(minutes=5)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What one pass did; logged and asserted on."""
+
+    deliveries: int = 0
+    jobs: int = 0
+    problems: int = 0
+    actions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be more that is due than one pass takes."""
+        return max(self.jobs, self.deliveries) >= SWEEP_BATCH
+
+    def count(self, action: str) -> None:
+        self.actions[action] = self.actions.get(action, 0) + 1
+
+
+async def sweep_once(services: Services, holder: str) -> Sweep:
+    """One pass over what is due: at most a batch of deliveries and a batch of jobs.
+
+    Several sweeps may run at once; whatever one takes, it puts off for the others. A failure at
+    one job is logged and leaves the others alone. Raises Transient if the database is away.
+    """
+    sweep = Sweep()
+    store = services.store
+    entries = await store.due_deliveries(SWEEP_BATCH, retry_in_s=DELIVERY_RETRY_S)
+    sweep.deliveries = len(entries)
+    await _each(sweep, entries, lambda entry_id: _deliver(services, entry_id))
+    jobs = await store.due_jobs(SWEEP_BATCH, SWEEP_DELAYS_S)
+    sweep.jobs = len(jobs)
+    await _each(sweep, jobs, lambda job: move_on(services, job, holder))
+    if sweep.jobs or sweep.deliveries:
+        log.info(
+            "swept",
+            extra={
+                "deliveries": sweep.deliveries,
+                "jobs": sweep.jobs,
+                "problems": sweep.problems,
+                **sweep.actions,
+            },
+        )
+    return sweep
+
+
+async def move_on(services: Services, job: Job, holder: str) -> str:
+    """Do what a due job's state asks for; the name of what was done."""
+    match job.state:
+        case JobState.RESERVED:
+            return "submitted" if await send(services, job.id) else "nothing"
+        case JobState.SUBMITTING:
+            return await _note_unknown(services, job)
+        case JobState.SUBMIT_UNKNOWN:
+            return await _look_up(services, job)
+        case JobState.SUBMITTED:
+            return await _check(services, job)
+        case JobState.RENDERED:
+            return "finalised" if await finalise(services, job.id, holder) else "not finalised"
+        case JobState.READY | JobState.FAILED | JobState.CANCELLED:
+            return "nothing"
+
+
+async def _deliver(services: Services, entry_id: str) -> str:
+    return "handled" if await handle(services, entry_id) else "nothing"
+
+
+async def _note_unknown(services: Services, job: Job) -> str:
+    """The submitter died with its POST possibly on the wire."""
+    await services.store.submission_unknown(
+        job.id, job.submit_attempts, "no outcome was recorded", grace_s=SUBMIT_UNKNOWN_GRACE_S
+    )
+    return "unknown"
+
+
+async def _check(services: Services, job: Job) -> str:
+    """Ask fal about a job whose webhook should have come."""
+    assert job.submission is not None, "a submitted job knows its request"
+    if job.fal_model is None:
+        await services.store.park(job, "the job's model is not known")
+        return "parked"
+    verdict = await services.fal.check(job.fal_model, job.submission)
+    if isinstance(verdict, Missing):
+        return await _look_up(services, job)
+    return await conclude(services, job, job.submission.request_id, verdict)
+
+
+async def _look_up(services: Services, job: Job) -> str:
+    """Find the job's request in fal's own listing, by the start image that only it has."""
+    if job.fal_model is None or job.start_image_key is None:
+        await services.store.park(job, "fal does not know the request, and it cannot be searched")
+        return "parked"
+    since = (job.submitted_at or job.created_at) - LISTING_MARGIN
+    listed = await services.fal.find(job.fal_model, job.start_image_key, since)
+    current = _current(job, listed)
+    if current is not None:
+        return await _adopt(services, job, current)
+    if await services.store.count_lookup(job.id) < LOOKUPS_TO_PROVE_ABSENCE:
+        return "absent"
+    if job.state is JobState.SUBMITTED:
+        await services.store.park(
+            job, "fal lost the request: neither its queue nor its list has it"
+        )
+        return "parked"
+    await void_attempt(services, job, "fal's listing does not have the request")
+    return "void"
+
+
+def _current(job: Job, listed: list[Listed]) -> Listed | None:
+    known = None if job.submission is None else job.submission.request_id
+    fresh = [each for each in listed if each.request_id not in job.past_requests]
+    if known is not None:
+        return next((each for each in fresh if each.request_id == known), None)
+    return fresh[0] if fresh else None
+
+
+async def _adopt(services: Services, job: Job, listed: Listed) -> str:
+    submission = Submission(request_id=listed.request_id)
+    await services.store.record_submission(
+        job.id,
+        job.submit_attempts,
+        submission,
+        expected_s=services.policy.overdue_after_s(job.expected_render_s),
+    )
+    log.info("submission found at fal", extra={"job_id": job.id, "request_id": listed.request_id})
+    await conclude(services, job, listed.request_id, listed.verdict)
+    return "adopted"
+
+
+async def _each(
+    sweep: Sweep, items: Sequence[T], act: Callable[[T], Coroutine[Any, Any, str]]
+) -> None:
+    gate = asyncio.Semaphore(SWEEP_CONCURRENCY)
+
+    async def one(item: T) -> None:
+        async with gate:
+            try:
+                sweep.count(await act(item))
+            except Transient as error:
+                sweep.problems += 1
+                log.warning("sweep: put off", extra={"item": _name(item), "reason": str(error)})
+            except Exception:
+                # A bug met at one job must not keep the others waiting; its row stays due.
+                sweep.problems += 1
+                log.exception("sweep: failed", extra={"item": _name(item)})
+
+    async with asyncio.TaskGroup() as group:
+        for item in items:
+            group.create_task(one(item))
+
+
+def _name(item: object) -> str:
+    return item.id if isinstance(item, Job) else str(item)

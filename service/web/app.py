@@ -1,0 +1,36 @@
+"""The web application: routes as a list. Push, cancel, delete and the page join it here."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from service.domain.errors import ServiceError
+from service.web import routes
+from service.web.problems import answer_bug, answer_http_error, answer_service_error
+from service.wiring import Runtime
+
+
+def build_app(runtime: Runtime) -> Starlette:
+    """The application over a process's parts; whoever opened those closes them."""
+    app = Starlette(
+        routes=[
+            Route("/api/templates/video", routes.submit_video, methods=["POST"]),
+            Route("/api/templates/video/status", routes.read_status, methods=["GET"]),
+            Route("/api/templates", routes.list_templates, methods=["GET"]),
+            Route("/api/library", routes.list_library, methods=["GET"]),
+            Route("/api/credits", routes.read_credits, methods=["GET"]),
+            # fal gives up for good on a redirect, so both forms of the path answer themselves.
+            Route("/api/fal/webhook/{token}", routes.receive_delivery, methods=["POST"]),
+            Route("/api/fal/webhook/{token}/", routes.receive_delivery, methods=["POST"]),
+            Route("/health/live", routes.live, methods=["GET"]),
+            Route("/health/ready", routes.ready, methods=["GET"]),
+        ],
+        exception_handlers={
+            ServiceError: answer_service_error,
+            HTTPException: answer_http_error,
+            Exception: answer_bug,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.runtime = runtime
+    return app

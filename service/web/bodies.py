@@ -1,0 +1,125 @@
+"""Reading request bodies: bounded, and with an error that names the field and the fix."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from service.domain.errors import FieldError, Invalid, TooLarge, UnsupportedMedia
+
+FORM_OVERHEAD_BYTES: Final = 128 * 1024  # boundaries, part headers and the JSON beside the image
+MAX_JSON_BYTES: Final = 64 * 1024
+IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
+# Clients that do not know a file's type say this; what the bytes are is checked anyway.
+UNTYPED: Final = (None, "", "application/octet-stream")
+
+
+class Order(BaseModel):
+    """The JSON in the form's `data` part."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    template_slug: str = Field(min_length=1, max_length=100)
+    variables: dict[str, str] = Field(default_factory=dict, max_length=50)
+    provider: str | None = Field(default=None, max_length=50)
+    duration: int | None = Field(default=None, description="seconds of video")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderForm:
+    order: Order
+    image: bytes
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The raw body, at most `limit` bytes of it. Raises TooLarge before reading further."""
+    _check_announced(request, limit)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+    return bytes(body)
+
+
+async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
+    """The order and its start image. Raises UnsupportedMedia, TooLarge or Invalid."""
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise UnsupportedMedia("send multipart/form-data with the parts startImage and data")
+    limit = max_image_bytes + FORM_OVERHEAD_BYTES
+    _check_announced(request, limit)
+    _bound_stream(request, limit)
+    try:
+        async with request.form(max_files=1, max_fields=2, max_part_size=MAX_JSON_BYTES) as form:
+            order = _order(form.get("data"), set(form.keys()))
+            image = await _image(form.get("startImage"), max_image_bytes)
+    except HTTPException as error:
+        raise Invalid([FieldError("body", f"is no readable form: {error.detail}")]) from error
+    if isinstance(order, Order) and isinstance(image, bytes):
+        return OrderForm(order, image)
+    raise Invalid([*_errors(image), *_errors(order)])
+
+
+def _order(part: UploadFile | str | None, names: set[str]) -> Order | list[FieldError]:
+    unknown = [FieldError(each, "is not a part of this form") for each in names - _PARTS]
+    if part is None:
+        return [*unknown, FieldError("data", "is missing: JSON with templateSlug and variables")]
+    if isinstance(part, UploadFile):
+        return [*unknown, FieldError("data", "must be a plain field, not a file")]
+    try:
+        order = Order.model_validate_json(part)
+    except ValidationError as error:
+        return [*unknown, *(_field_error(each) for each in error.errors())]
+    return unknown or order
+
+
+async def _image(part: UploadFile | str | None, limit: int) -> bytes | list[FieldError]:
+    if not isinstance(part, UploadFile):
+        return [FieldError("startImage", "is missing: send a PNG, JPEG or WebP file")]
+    if part.content_type not in (*IMAGE_TYPES, *UNTYPED):
+        raise UnsupportedMedia(f"startImage must be one of {', '.join(IMAGE_TYPES)}")
+    if part.size is not None and part.size > limit:
+        raise TooLarge(f"startImage is larger than {limit} bytes")
+    data = await part.read()
+    return data or [FieldError("startImage", "is empty")]
+
+
+_PARTS: Final = frozenset({"data", "startImage"})
+
+
+def _field_error(error: Any) -> FieldError:
+    path = ".".join(str(each) for each in error["loc"])
+    return FieldError(path or "data", error["msg"])
+
+
+def _errors(found: object) -> list[FieldError]:
+    return found if isinstance(found, list) else []
+
+
+def _check_announced(request: Request, limit: int) -> None:
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes")
+
+
+def _bound_stream(request: Request, limit: int) -> None:
+    """Count what arrives, so that a body without an announced length is bounded too."""
+    receive = request.receive
+    received = 0
+
+    async def bounded() -> Any:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        return message
+
+    request._receive = bounded  # noqa: SLF001 - Starlette's documented seam for wrapping a body

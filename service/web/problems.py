@@ -1,0 +1,96 @@
+"""Errors as RFC 9457 problem details: one place decides which error is which status."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.domain import errors
+from service.domain.errors import ServiceError
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[Mapping[type[ServiceError], int]] = {
+    errors.SignInRequired: 401,
+    errors.NotAuthentic: 401,
+    errors.InsufficientCredits: 402,
+    errors.NotFound: 404,
+    errors.IdempotencyConflict: 409,
+    errors.ProviderRetired: 410,
+    errors.TooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.Invalid: 422,
+    errors.TooManyInFlight: 429,
+    errors.Transient: 503,
+}
+RETRY_AFTER_S: Final = "5"
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """An application/problem+json answer. `code` is stable; `detail` is for people."""
+    return JSONResponse(
+        {"type": "about:blank", "title": _title(code), "status": status, "code": code}
+        | {"detail": detail}
+        | more,
+        status_code=status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+async def answer_service_error(request: Request, error: Exception) -> Response:
+    """The answer to a deliberate error. A class missing from STATUS is our bug: 500."""
+    assert isinstance(error, ServiceError)
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    more: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.Invalid):
+        more["errors"] = [{"field": each.field, "message": each.message} for each in error.errors]
+    if isinstance(error, errors.ProviderRetired):
+        more["successors"] = list(error.successors)
+    if isinstance(error, errors.SignInRequired):
+        headers["WWW-Authenticate"] = "Bearer"
+    if status in {429, 503}:
+        headers["Retry-After"] = RETRY_AFTER_S
+    detail = str(error)
+    if status >= 500:  # noqa: PLR2004 - HTTP's server errors
+        log.warning("request failed", extra={"path": _route(request), "reason": detail})
+        detail = "The service is temporarily unavailable; nothing was lost. Try again."
+    return problem(status, error.code, detail, headers=headers, **more)
+
+
+async def answer_http_error(_: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such path, wrong method) in the same shape."""
+    assert isinstance(error, HTTPException)
+    return problem(
+        error.status_code,
+        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request"),
+        error.detail,
+        headers=error.headers,
+    )
+
+
+async def answer_bug(request: Request, error: Exception) -> Response:
+    """Anything else is our bug. The caller learns that; the log learns why."""
+    log.error("unexpected error", extra={"path": _route(request)}, exc_info=error)
+    return problem(500, "internal_error", "Something broke on our side; nothing was lost.")
+
+
+def _route(request: Request) -> str:
+    """The path for a log, without a webhook's token."""
+    path = request.url.path
+    return path.rsplit("/", 1)[0] if path.startswith("/api/fal/webhook/") else path
+
+
+def _title(code: str) -> str:
+    return code.replace("_", " ").capitalize()

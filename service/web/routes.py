@@ -1,0 +1,186 @@
+"""The routes: read the request, call one flow, name the answer."""
+
+import re
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.adapters.image import ImageLimits, inspect_image
+from service.adapters.migrate import find_migrations, pending
+from service.domain.errors import FieldError, Invalid, NotFound, ServiceError, TooLarge, Transient
+from service.domain.job import Job
+from service.flows.receive import hint, receive
+from service.flows.submit import Order, StartImage, accept
+from service.web.auth import signed_in
+from service.web.bodies import read_body, read_order_form
+from service.web.problems import problem
+from service.web.views import credits_view, job_tag, job_view, library_item, template_view
+from service.wiring import Runtime
+
+LEDGER_ENTRIES: Final = 20  # in a credits answer
+PAGE: Final = 20
+MAX_PAGE: Final = 100
+# A delivery that waits longer than this means that nobody is working through the inbox.
+INBOX_PATIENCE_S: Final = 300.0
+
+_JOB_ID: Final = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+_IDEMPOTENCY_KEY: Final = re.compile(r"^[\x21-\x7e]{1,200}$")
+
+
+def runtime_of(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+async def submit_video(request: Request) -> Response:
+    """POST /api/templates/video: 202 once the job and its reservation are durable."""
+    runtime = runtime_of(request)
+    email = await signed_in(request, runtime)
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _IDEMPOTENCY_KEY.match(key):
+        raise Invalid([FieldError("Idempotency-Key", "must be 1 to 200 visible characters")])
+    settings = runtime.settings
+    form = await read_order_form(request, settings.max_image_bytes)
+    limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+    facts = await inspect_image(form.image, limits)
+    job = await accept(
+        runtime.services,
+        Order(
+            email=email,
+            template_slug=form.order.template_slug,
+            variables=form.order.variables,
+            image=StartImage(
+                data=form.image, content_type=facts.content_type, extension=facts.extension
+            ),
+            provider=form.order.provider,
+            duration_s=form.order.duration,
+            idempotency_key=key,
+        ),
+    )
+    answer = {"jobId": job.id, "status": job.status.value, "credits": job.credits}
+    return JSONResponse(answer, status_code=202)
+
+
+async def read_status(request: Request) -> Response:
+    """GET /api/templates/video/status: one database read; it never asks fal."""
+    runtime = runtime_of(request)
+    job = await _own_job(request, runtime)
+    tag = job_tag(runtime.services, job)
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(job_view(runtime.services, job), headers=headers)
+
+
+async def list_templates(request: Request) -> Response:
+    """GET /api/templates: what can be made, with which providers and at what price."""
+    runtime = runtime_of(request)
+    await signed_in(request, runtime)
+    allow = runtime.services.policy.allow_retired_providers
+    templates = await runtime.services.store.templates()
+    return JSONResponse(
+        {"templates": [template_view(each, allow_retired=allow) for each in templates]}
+    )
+
+
+async def list_library(request: Request) -> Response:
+    """GET /api/library: the owner's jobs, newest first, a page at a time."""
+    runtime = runtime_of(request)
+    email = await signed_in(request, runtime)
+    limit = _page_size(request)
+    before = request.query_params.get("cursor")
+    if before is not None and not _JOB_ID.match(before):
+        raise Invalid([FieldError("cursor", "is not one this service gave")])
+    jobs = await runtime.services.store.jobs(email, before=before, limit=limit + 1)
+    page = jobs[:limit]
+    cursor = page[-1].id if len(jobs) > limit else None
+    items = [library_item(runtime.services, job) for job in page]
+    return JSONResponse({"items": items, "nextCursor": cursor})
+
+
+async def read_credits(request: Request) -> Response:
+    """GET /api/credits: the balance and the latest ledger entries."""
+    runtime = runtime_of(request)
+    email = await signed_in(request, runtime)
+    store = runtime.services.store
+    balance = await store.balance(email)
+    return JSONResponse(credits_view(balance, await store.ledger(email, LEDGER_ENTRIES)))
+
+
+async def receive_delivery(request: Request) -> Response:
+    """POST /api/fal/webhook/{token}: 200 once the delivery is durable, however often it comes."""
+    runtime = runtime_of(request)
+    token = request.path_params["token"]
+    try:
+        body = await read_body(request, runtime.settings.max_webhook_bytes)
+    except TooLarge:
+        await hint(runtime.services, token)
+        raise
+    created = await receive(runtime.services, token, request.headers, body)
+    return JSONResponse({"recorded": True, "repeated": not created})
+
+
+async def live(_: Request) -> Response:
+    """GET /health/live: the process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """GET /health/ready: 200 if this process can do its work, 503 naming what it lacks."""
+    runtime = runtime_of(request)
+    checks = {
+        "database": await _check_database(runtime),
+        "keySet": await _check_keys(runtime),
+        "inbox": await _check_inbox(runtime),
+    }
+    if all(each == "ok" for each in checks.values()):
+        return JSONResponse({"status": "ok", "checks": checks})
+    return problem(503, "not_ready", "The service cannot do its work yet.", checks=checks)
+
+
+async def _own_job(request: Request, runtime: Runtime) -> Job:
+    """The job asked for, if it is the caller's: anybody else's looks like none at all."""
+    email = await signed_in(request, runtime)
+    job_id = request.query_params.get("jobId", "")
+    if not job_id:
+        raise Invalid([FieldError("jobId", "is missing")])
+    if not _JOB_ID.match(job_id):
+        raise NotFound("there is no such job")
+    job = await runtime.services.store.job(job_id)
+    if job.owner != email:
+        raise NotFound("there is no such job")
+    return job
+
+
+def _page_size(request: Request) -> int:
+    text = request.query_params.get("limit", str(PAGE))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
+        raise Invalid([FieldError("limit", f"must be a whole number from 1 to {MAX_PAGE}")])
+    return int(text)
+
+
+async def _check_database(runtime: Runtime) -> str:
+    try:
+        missing = await pending(runtime.store.database, find_migrations())
+    except ServiceError as error:
+        return f"{error.code}"
+    return "ok" if not missing else f"not migrated: {', '.join(missing)}"
+
+
+async def _check_keys(runtime: Runtime) -> str:
+    try:
+        await runtime.fal_keys.current()
+    except Transient as error:
+        return str(error)
+    return "ok"
+
+
+async def _check_inbox(runtime: Runtime) -> str:
+    try:
+        waited_s = await runtime.services.store.oldest_waiting_delivery_s()
+    except Transient as error:
+        return error.code
+    if waited_s is not None and waited_s > INBOX_PATIENCE_S:
+        return f"a delivery has waited {int(waited_s)} s"
+    return "ok"

@@ -1,0 +1,143 @@
+"""What the outside sees: rows as the JSON of the interface (camelCase, RFC 3339 instants)."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from service.domain.credits import Balance, LedgerEntry
+from service.domain.job import Job, JobState, Status
+from service.domain.providers import PROVIDERS, Provider
+from service.domain.templates import Template
+from service.ports import Services
+
+# Progress is an estimate until the end: shares of the bar, in percent.
+SUBMITTED_PERCENT: Final = 5
+RENDERING_PERCENT: Final = 85  # reached when the expected render time is over
+RENDERED_PERCENT: Final = 90
+# A signed link stays good for at least half its life after a 304 sent the client back to it.
+LINK_RENEWALS: Final = 2
+
+
+def job_view(services: Services, job: Job) -> dict[str, Any]:
+    """A job's status. `url`, `key` and `credits` (spent) once it is completed."""
+    done = job.state is JobState.READY and job.object_key is not None
+    return {
+        "jobId": job.id,
+        "status": job.status.value,
+        "progress": progress(job),
+        "etaSeconds": eta_s(job),
+        "url": services.bucket.url(job.object_key, services.policy.video_url_s)
+        if done and job.object_key
+        else None,
+        "key": job.object_key if done else None,
+        "credits": job.credits if done else None,
+        "error": {"code": job.error.code, "message": job.error.message} if job.error else None,
+        "version": job.version,
+        "createdAt": instant(job.created_at),
+        "updatedAt": instant(job.updated_at),
+    }
+
+
+def job_tag(services: Services, job: Job) -> str:
+    """The entity tag of a job's status: the same exactly as long as the answer means the same.
+
+    A completed job's signed link is renewed while it is still good, so the tag changes then.
+    """
+    renewal = 0
+    if job.state is JobState.READY:
+        renewal = int(job.read_at.timestamp() // (services.policy.video_url_s / LINK_RENEWALS))
+    parts = f"{job.id} {job.version} {progress(job)} {eta_s(job)} {renewal}"
+    return f'W/"{hashlib.sha256(parts.encode()).hexdigest()[:20]}"'
+
+
+def library_item(services: Services, job: Job) -> dict[str, Any]:
+    """A job as an entry of its owner's list."""
+    return job_view(services, job) | {
+        "templateSlug": job.template_id,
+        "provider": job.provider,
+        "durationSeconds": job.duration_s,
+        "price": job.credits,
+    }
+
+
+def progress(job: Job) -> int:
+    """How far along a job is, in percent; 100 only when it is completed."""
+    match job.status:
+        case Status.COMPLETED:
+            return 100
+        case Status.FAILED:
+            return 0
+        case Status.PENDING:
+            return 0
+        case Status.PROCESSING:
+            if job.state is JobState.RENDERED:
+                return RENDERED_PERCENT
+            share = _elapsed_s(job) / max(job.expected_render_s, 1)
+            span = RENDERING_PERCENT - SUBMITTED_PERCENT
+            return SUBMITTED_PERCENT + int(span * min(share, 1.0))
+
+
+def eta_s(job: Job) -> int | None:
+    """Seconds until completion as the provider usually takes; None where nobody can tell."""
+    match job.state:
+        case JobState.SUBMITTED:
+            left = job.expected_render_s - _elapsed_s(job)
+            return int(left) if left > 0 else None
+        case JobState.RESERVED | JobState.SUBMITTING:
+            return job.expected_render_s or None
+        case _:
+            return None
+
+
+def template_view(template: Template, *, allow_retired: bool) -> dict[str, Any]:
+    """A template with what can be chosen for it."""
+    return {
+        "slug": template.slug,
+        "title": template.title,
+        "variables": list(template.variables),
+        "provider": template.provider,
+        "duration": template.duration_s,
+        "providers": [
+            _provider_view(provider)
+            for provider in PROVIDERS.values()
+            if allow_retired or provider.retired_on is None
+        ],
+    }
+
+
+def credits_view(balance: Balance, entries: Sequence[LedgerEntry]) -> dict[str, Any]:
+    return {
+        "available": balance.available,
+        "reserved": balance.reserved,
+        "entries": [_entry_view(entry) for entry in entries],
+    }
+
+
+def instant(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _provider_view(provider: Provider) -> Mapping[str, Any]:
+    return {
+        "name": provider.name,
+        "title": provider.title,
+        "creditsPerSecond": provider.credits_per_s,
+        "durations": list(provider.durations_s),
+        "credits": {str(each): provider.price(each) for each in provider.durations_s},
+        "expectedRenderSeconds": provider.expected_render_s,
+    }
+
+
+def _entry_view(entry: LedgerEntry) -> Mapping[str, Any]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind.value,
+        "credits": entry.credits,
+        "jobId": entry.job_id,
+        "at": instant(entry.at),
+    }
+
+
+def _elapsed_s(job: Job) -> float:
+    return (job.read_at - (job.submitted_at or job.created_at)).total_seconds()

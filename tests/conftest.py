@@ -1,0 +1,22 @@
+"""Fixtures every test may use. Real parts throughout; each world is its own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from service.sandbox.object_store import ObjectStore, object_store
+from tests.world import World, open_world
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """One S3 stand-in for the whole run; keys are per job, so tests do not meet in it."""
+    with object_store(0) as store:
+        yield store
+
+
+@pytest.fixture
+async def world(s3: ObjectStore) -> AsyncIterator[World]:
+    """The service with nothing sweeping but the test itself."""
+    async with open_world(s3) as opened:
+        yield opened

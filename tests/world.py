@@ -1,0 +1,210 @@
+"""The whole service on loopback for tests: real engine, real sandbox, real HTTP, real signatures."""
+
+import asyncio
+import io
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import httpx
+import jwt
+from PIL import Image
+
+from service.flows.audit import AuditReport, audit
+from service.sandbox.object_store import ObjectStore
+from service.sandbox.server import run_sandbox
+from service.sandbox.settings import Sandbox, SandboxSettings
+from service.settings import Needs, Settings, read_settings
+from service.web.app import build_app
+from service.web.serving import serve
+from service.wiring import Runtime, open_runtime
+from service.worker import running_reconciler, running_worker
+
+T = TypeVar("T")
+
+SECRET = "a secret that is long enough for HS256 to take it"
+SEAL_KEY = "a seal key that is long enough to be accepted here"
+OWNER = "ana@example.com"
+SOON_S = 20.0  # a bound for what takes well under a second on an idle machine
+TINY = SandboxSettings(frame_size=(64, 36), fps=4, slots=16)
+
+
+def token(email: str = OWNER, **claims: Any) -> str:
+    return jwt.encode({"email": email, "exp": int(time.time()) + 3600, **claims}, SECRET, "HS256")
+
+
+@cache
+def png(colour: str = "teal", size: tuple[int, int] = (64, 36)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = SOON_S) -> T:
+    """The first answer that is not None; looks again until then, within a bound."""
+    async with asyncio.timeout(within_s):
+        while (found := await look()) is None:
+            await asyncio.sleep(0.02)
+    return found
+
+
+@dataclass
+class World:
+    """A running service and its surroundings, as a user and an operator see them."""
+
+    sandbox: Sandbox
+    runtime: Runtime
+    http: httpx.AsyncClient
+
+    @property
+    def settings(self) -> Settings:
+        return self.runtime.settings
+
+    def headers(self, email: str = OWNER) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token(email)}"}
+
+    async def grant(self, amount: int, email: str = OWNER) -> None:
+        await self.runtime.store.grant(email, amount, f"{email}-{time.monotonic_ns()}")
+
+    async def post(
+        self,
+        *,
+        data: Any = None,
+        image: bytes | None = None,
+        email: str = OWNER,
+        key: str | None = None,
+        brand: str = "Acme",
+    ) -> httpx.Response:
+        order = data or {"templateSlug": "night-life-roller", "variables": {"BRAND": brand}}
+        headers = self.headers(email) | ({"Idempotency-Key": key} if key else {})
+        return await self.http.post(
+            "/api/templates/video",
+            headers=headers,
+            data={"data": order if isinstance(order, str) else json.dumps(order)},
+            files={"startImage": ("start.png", image or png(), "image/png")},
+        )
+
+    async def submit(self, **order: Any) -> str:
+        """Submit an order that must be accepted; its job's id."""
+        answer = await self.post(**order)
+        assert answer.status_code == 202, answer.text
+        job_id: str = answer.json()["jobId"]
+        return job_id
+
+    async def status(self, job_id: str, email: str = OWNER) -> dict[str, Any]:
+        answer = await self.http.get(
+            "/api/templates/video/status", params={"jobId": job_id}, headers=self.headers(email)
+        )
+        assert answer.status_code == 200, answer.text
+        view: dict[str, Any] = answer.json()
+        return view
+
+    async def until(
+        self, job_id: str, *wanted: str, within_s: float = SOON_S, email: str = OWNER
+    ) -> dict[str, Any]:
+        """The job's status once it is one of those wanted."""
+
+        async def look() -> dict[str, Any] | None:
+            view = await self.status(job_id, email)
+            return view if view["status"] in wanted else None
+
+        return await eventually(look, within_s)
+
+    async def until_state(self, job_id: str, *wanted: str, within_s: float = SOON_S) -> Any:
+        async def look() -> Any:
+            job = await self.runtime.store.job(job_id)
+            return job if job.state.value in wanted else None
+
+        return await eventually(look, within_s)
+
+    async def counts(self) -> Mapping[str, int]:
+        answer = await self.http.get(f"{self.sandbox.fal_url}/sandbox/counts")
+        found: Mapping[str, int] = answer.json()
+        return found
+
+    async def requests(self) -> list[dict[str, Any]]:
+        answer = await self.http.get(f"{self.sandbox.fal_url}/sandbox/requests")
+        found = answer.json()
+        rows: list[dict[str, Any]] = found["requests"] if isinstance(found, dict) else found
+        return rows
+
+    async def faults(self, plan: str, *, times: int = 1, match: str | None = None) -> None:
+        answer = await self.http.post(
+            f"{self.sandbox.fal_url}/sandbox/faults",
+            json={"match": match, "faults": plan, "times": times},
+        )
+        assert answer.is_success, answer.text
+
+    async def quiet(self) -> None:
+        await self.runtime.nudges.quiet()
+
+    async def audit(self) -> AuditReport:
+        return await audit(self.runtime.store, self.runtime.services.bucket)
+
+
+def environment(sandbox: Sandbox, port: int, **overrides: str) -> dict[str, str]:
+    """The settings of a service that lives with a sandbox, listening on `port`."""
+    return {
+        **sandbox.environment(),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "PUBLIC_BASE_URL": f"http://127.0.0.1:{port}",
+        "WEBHOOK_SEAL_KEY": SEAL_KEY,
+        "AUTH_JWT_SECRET": SECRET,
+        "SURREALDB_URL": "mem://",
+        **overrides,
+    }
+
+
+@asynccontextmanager
+async def open_world(
+    store: ObjectStore,
+    *,
+    sandbox: SandboxSettings = TINY,
+    reconciler: bool = False,
+    **overrides: str,
+) -> AsyncIterator[World]:
+    """A world of its own. Without `reconciler` only tests sweep, when they want to."""
+    async with AsyncExitStack() as stack:
+        standing = await stack.enter_async_context(run_sandbox(sandbox, store=store))
+        port = free_port()
+        settings = read_settings(environment(standing, port, **overrides), Needs.WEB)
+        runtime = await stack.enter_async_context(open_runtime(settings))
+        await stack.enter_async_context(
+            running_worker(runtime.services, runtime.nudges, runtime.holder)
+        )
+        if reconciler:
+            await stack.enter_async_context(
+                running_reconciler(runtime.services, runtime.holder, settings.reconcile_interval_s)
+            )
+        await stack.enter_async_context(_serving(runtime, port))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SOON_S, trust_env=False)
+        )
+        yield World(sandbox=standing, runtime=runtime, http=http)
+
+
+@asynccontextmanager
+async def _serving(runtime: Runtime, port: int) -> AsyncIterator[None]:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(
+        serve(build_app(runtime), "127.0.0.1", port, stop=stop, on_ready=lambda _: ready.set())
+    )
+    await ready.wait()
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
