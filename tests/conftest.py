@@ -1,11 +1,18 @@
 """Fixtures every test may use. Real parts throughout; each world is its own."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from service.sandbox.object_store import ObjectStore, object_store
 from tests.world import World, open_world
+
+
+@pytest.fixture(autouse=True)
+def every_log_line_is_rendered(caplog: pytest.LogCaptureFixture) -> None:
+    """A log call can fail (a reserved name among its facts), so each one has to run in tests."""
+    caplog.set_level(logging.INFO)
 
 
 @pytest.fixture(scope="session")

@@ -16,5 +16,6 @@ async def test_a_start_image_becomes_a_video_with_one_fal_call(world: World) -> 
     assert (balance.available, balance.reserved, balance.captured) == (60, 0, 40)
     counts = await world.counts()
     assert (counts["submits"], counts["statuses"], counts["results"]) == (1, 0, 0)
+    assert counts["deliveries"] == 1
     report = await world.audit()
     assert report.violations == []

@@ -1,4 +1,4 @@
-"""The whole service on loopback for tests: real engine, real sandbox, real HTTP, real signatures."""
+"""The whole service on loopback for tests: real engine, sandbox, HTTP and signatures."""
 
 import asyncio
 import io
@@ -55,7 +55,8 @@ def free_port() -> int:
 async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = SOON_S) -> T:
     """The first answer that is not None; looks again until then, within a bound."""
     async with asyncio.timeout(within_s):
-        while (found := await look()) is None:
+        # What is waited for happens in other tasks and processes; only looking can tell.
+        while (found := await look()) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return found
 

@@ -31,17 +31,17 @@ async def receive(services: Services, token: str, headers: Mapping[str, str], bo
         stale=signed.stale,
     )
     created = await services.store.record_delivery(delivery, grace_s=DELIVERY_GRACE_S)
+    if created:
+        services.nudge.delivery(delivery.entry_id)
     facts = {
         "job_id": job_id,
         "request_id": signed.request_id,
         "entry_id": delivery.entry_id,
         "bytes": len(body),
         "stale": signed.stale,
-        "created": created,
+        "repeated": not created,
     }
     log.info("delivery recorded", extra=facts)
-    if created:
-        services.nudge.delivery(delivery.entry_id)
     return created
 
 

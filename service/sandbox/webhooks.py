@@ -73,9 +73,9 @@ class Courier:
         """Try until it is taken, refused for good, or the window or the retries are used up."""
         ends = time.monotonic() + self._schedule.window_s
         for number, (pause, limit_s) in enumerate(self._schedule.attempts(), start=1):
-            if time.monotonic() + pause > ends:
-                return
             await asyncio.sleep(pause)
+            if time.monotonic() > ends:
+                return
             delivery = await self._attempt(
                 generation, url, message, plan=generation.plan, number=number, limit_s=limit_s
             )

@@ -20,7 +20,7 @@ from tests.transfer.servers import FaultCdn, S3FaultProxy, ServerThread
 KEY = "users/0123/library/job-1.mp4"
 
 DOWNLOADS = DownloadLimits(
-    max_bytes=40 * MIB,
+    max_bytes=8 * MIB,
     connect_timeout_s=2,
     answer_timeout_s=0.5,
     idle_timeout_s=0.3,
@@ -30,10 +30,12 @@ DOWNLOADS = DownloadLimits(
     max_reconnects=3,
     reconnect_pause_s=0.001,
 )
-# Parts as small as S3 allows; and waits that a test can afford.
+# The store under test takes parts this small, so that multipart is not megabytes.
+PART_BYTES = 256 * 1024
+# Small parts, and waits that a test can afford.
 STORAGE = StorageLimits(
-    single_put_bytes=5 * MIB,
-    part_bytes=5 * MIB,
+    single_put_bytes=PART_BYTES,
+    part_bytes=PART_BYTES,
     attempts=3,
     retry_pause_s=0.001,
     upload_timeout_s=5,
@@ -59,10 +61,13 @@ def servers() -> Iterator[ServerThread]:
 
 @pytest.fixture(scope="session")
 def moto_port() -> Iterator[int]:
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", PART_BYTES)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     yield server.get_host_and_port()[1]
     server.stop()
+    monkeypatch.undo()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,70 @@
+"""Runs this program's other commands as child processes, and ends them."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from service.domain.errors import ServiceError
+
+START_S: Final = 60.0  # importing everything on a cold, busy machine takes a few seconds
+STOP_S: Final = 40.0  # a web process drains for up to 30 s
+
+
+class ChildFailed(ServiceError):
+    """A child process ended before it was ready; the message says what it wrote last."""
+
+    code = "child_failed"
+
+
+@contextlib.asynccontextmanager
+async def child(
+    arguments: list[str], environment: Mapping[str, str], log: Path, *, until: str
+) -> AsyncIterator[list[str]]:
+    """Run `fal-video ARGUMENTS`; yields its lines once one starts with `until`.
+
+    On leaving, the child is asked to stop (SIGTERM) and waited for; one that does not is killed.
+    Its standard error goes to `log`. Raises ChildFailed.
+    """
+    with log.open("ab") as errors:  # noqa: ASYNC230 - before anything else runs
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service",
+            *arguments,
+            env=dict(environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
+    try:
+        yield await _ready(process, until, log)
+    finally:
+        await _stop(process)
+
+
+async def _ready(process: asyncio.subprocess.Process, until: str, log: Path) -> list[str]:
+    assert process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(START_S):
+        while not lines or not lines[-1].startswith(until):
+            line = await process.stdout.readline()
+            if not line:
+                last = await asyncio.to_thread(log.read_text, "utf-8", "replace")
+                raise ChildFailed("a part did not start:\n" + "\n".join([*lines, last[-2000:]]))
+            lines.append(line.decode().rstrip("\n"))
+    return lines
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
