@@ -18,7 +18,7 @@ from service.adapters.fal_signature import FalVerifier, parse_ed25519
 from service.adapters.key_set import KeySet
 from service.adapters.migrate import find_migrations, migrate, pending
 from service.adapters.object_store import BucketSettings, open_bucket
-from service.adapters.outbound import DownloadLimits, OutboundPolicy, guarded_client
+from service.adapters.outbound import DownloadLimits, OutboundPolicy, guarded_client, tls_context
 from service.adapters.shipped import load_shipped_templates
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
@@ -92,7 +92,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         )
         limits = DownloadLimits(max_bytes=settings.max_video_bytes)
         cdn = await stack.enter_async_context(guarded_client(outbound, limits))
-        keys_client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        keys_client = await stack.enter_async_context(
+            httpx.AsyncClient(trust_env=False, verify=tls_context())
+        )
         fal_keys = KeySet(keys_client, settings.fal_jwks_url, parse_ed25519)
         nudges = Nudges()
         services = Services(

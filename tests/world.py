@@ -15,6 +15,7 @@ import httpx
 import jwt
 from PIL import Image
 
+from service.adapters.outbound import tls_context
 from service.flows.audit import AuditReport, audit
 from service.sandbox.object_store import ObjectStore
 from service.sandbox.server import run_sandbox
@@ -192,7 +193,12 @@ async def open_world(
             )
         await stack.enter_async_context(_serving(runtime, port))
         http = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SOON_S, trust_env=False)
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}",
+                timeout=SOON_S,
+                trust_env=False,
+                verify=tls_context(),
+            )
         )
         yield World(sandbox=standing, runtime=runtime, http=http)
 

@@ -18,6 +18,7 @@ import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 from fal_client.client import AppId
 
+from service.adapters.outbound import tls_context
 from service.domain.errors import Transient
 from service.domain.job import JobError, Submission
 from service.domain.verdict import (
@@ -72,6 +73,7 @@ async def open_fal(settings: FalSettings) -> AsyncIterator["HttpFal"]:
         timeout=READ_TIMEOUT_S,
         follow_redirects=False,
         trust_env=False,
+        verify=tls_context(),
     ) as client:
         yield HttpFal(client, settings)
 

@@ -5,16 +5,19 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.handlers import add_expect_header
+from botocore.loaders import Loader, create_loader
 
 from service.adapters.s3_calls import MIB, StorageFailed, StorageLimits, call
 from service.adapters.s3_upload import NotWritten, Target, Uploader, Written, abort
@@ -53,10 +56,13 @@ async def open_bucket(
     Connects to nothing yet; `check` proves that the bucket is there.
     """
     limits = limits or StorageLimits()
+    parts = AioSession()
+    parts.register_component("data_loader", _service_models())
     session = aioboto3.Session(
         aws_access_key_id=settings.access_key_id,
         aws_secret_access_key=settings.secret_access_key,
         region_name=settings.region,
+        botocore_session=parts,
     )
     async with AsyncExitStack() as stack:
         s3 = await stack.enter_async_context(
@@ -67,6 +73,12 @@ async def open_bucket(
         # R2 knows no 100-continue, and aiohttp waits for it without a timeout.
         s3.meta.events.unregister("before-call.s3", add_expect_header)
         yield R2Bucket(s3, settings, limits)
+
+
+@cache
+def _service_models() -> Loader:
+    """botocore's descriptions of S3, a third of a second to read: once per process."""
+    return create_loader()
 
 
 def _config(settings: BucketSettings, limits: StorageLimits) -> AioConfig:

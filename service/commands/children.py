@@ -28,7 +28,7 @@ async def child(
     On leaving, the child is asked to stop (SIGTERM) and waited for; one that does not is killed.
     Its standard error goes to `log`. Raises ChildFailed.
     """
-    with log.open("ab") as errors:  # noqa: ASYNC230 - before anything else runs
+    with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -105,6 +105,14 @@ class JobError:
     message: str
 
 
+def refunded(error: JobError, credits_returned: int) -> JobError:
+    """The reason, and what became of the owner's credits."""
+    if credits_returned == 0:
+        return error
+    message = f"{error.message} Your {credits_returned} credits were returned."
+    return JobError(code=error.code, message=message)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
     """What fal answered to our one POST. The URLs are used only after their host is checked."""

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from service.domain.job import Job, JobError, JobState
+from service.domain.job import Job, JobError, JobState, refunded
 from service.domain.policy import MAX_SUBMIT_ATTEMPTS
 from service.domain.verdict import (
     Broke,
@@ -47,7 +47,7 @@ async def conclude(
             return await store.close_unfilled(
                 job.id,
                 JobState.FAILED,
-                with_refund(error, job),
+                refunded(error, job.credits),
                 request_id=request_id,
                 entry_id=entry_id,
             )
@@ -89,17 +89,8 @@ async def _broke(services: Services, job: Job, request_id: str, reason: str) -> 
         error = JobError(code="provider_failed", message="The provider failed to render this.")
         log.warning("provider failed", extra={"job_id": job.id, "reason": reason})
         return await services.store.close_unfilled(
-            job.id, JobState.FAILED, with_refund(error, job), request_id=request_id
+            job.id, JobState.FAILED, refunded(error, job.credits), request_id=request_id
         )
     assert job.submit_attempts < MAX_SUBMIT_ATTEMPTS, "broken attempts end before the others"
     await void_attempt(services, job, reason)
     return "void"
-
-
-def with_refund(error: JobError, job: Job) -> JobError:
-    """The reason, and what became of the owner's credits."""
-    if job.credits == 0:
-        return error
-    return JobError(
-        code=error.code, message=f"{error.message} Your {job.credits} credits were returned."
-    )

@@ -18,11 +18,10 @@ from service.domain.errors import (
     SourceTooLarge,
     Transient,
 )
-from service.domain.job import Job, JobError, JobState
+from service.domain.job import Job, JobError, JobState, refunded
 from service.domain.policy import FINALISE_RETRY_S, MAX_FINALISE_ATTEMPTS, backoff
 from service.domain.seal import library_key, owner_prefix
 from service.domain.verdict import Rendered
-from service.flows.conclude import with_refund
 from service.ports import Services, Settled, StoredObject
 
 T = TypeVar("T")
@@ -178,5 +177,5 @@ async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge
         if isinstance(error, SourceGone)
         else "The provider's video is larger than can be kept."
     )
-    reason = with_refund(JobError(code=error.code, message=message), job)
+    reason = refunded(JobError(code=error.code, message=message), job.credits)
     await services.store.close_unfilled(job.id, JobState.FAILED, reason, fence=job.fence)

@@ -15,7 +15,7 @@ from service.domain.errors import (
     TooManyInFlight,
     Transient,
 )
-from service.domain.job import Job, JobState, NewJob
+from service.domain.job import Job, JobState, NewJob, refunded
 from service.domain.policy import (
     MAX_SUBMIT_ATTEMPTS,
     RESERVED_GRACE_S,
@@ -105,7 +105,7 @@ async def send(services: Services, job_id: str) -> bool:
             ):
                 log.error("fal accepted a job that has moved on: surplus request", extra=facts)
         case Declined(error):
-            await store.close_unfilled(job.id, JobState.FAILED, error)
+            await store.close_unfilled(job.id, JobState.FAILED, refunded(error, job.credits))
         case NotAccepted(reason):
             await void_attempt(services, job, reason)
         case Unknown(reason):

@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import cache
 from typing import Final
 
 import httpx
@@ -105,7 +107,13 @@ async def _stage(settings: SandboxSettings, base_url: str) -> AsyncIterator[Stag
 def _client() -> httpx.AsyncClient:
     """For webhooks and start images: no proxy, no redirects unless asked, own deadlines."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    return httpx.AsyncClient(trust_env=False, timeout=None, limits=limits)  # noqa: S113
+    return httpx.AsyncClient(trust_env=False, timeout=None, limits=limits, verify=_tls())  # noqa: S113
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Read once per process: a test session starts many sandboxes."""
+    return ssl.create_default_context()
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ LONG_S: Final = 3600.0  # longer than any test: never due, never expired
 SHA256: Final = "ab" * 32
 BROKEN: Final = JobError(code="provider_failed", message="The provider failed.")
 ALL_STATES: Final = tuple(JobState)
-NO_DELAYS: Final = (LONG_S,)
+TABLES: Final = ("video_job", "account", "ledger", "inbox", "library", "template")
 
 _numbers = itertools.count(1)
 
@@ -83,12 +83,16 @@ async def reserve(
     return await store.reserve(job, max_in_flight=max_in_flight, grace_s=grace_s)
 
 
-async def reserved_job(store: SurrealStore, **changes: Any) -> Job:
-    """A job with exactly its own credits granted."""
+async def reserved_id(store: SurrealStore, **changes: Any) -> str:
+    """A reserved job with exactly its own credits granted; its id."""
     job = new_job(**changes)
     await grant(store, job.credits, job.email)
     assert await reserve(store, job) is Reserved.RESERVED
-    return await store.job(job.id)
+    return job.id
+
+
+async def reserved_job(store: SurrealStore, **changes: Any) -> Job:
+    return await store.job(await reserved_id(store, **changes))
 
 
 async def begin(store: SurrealStore, job_id: str) -> Job | None:
@@ -105,9 +109,7 @@ async def record(store: SurrealStore, job: Job, request_id: str | None = None) -
 
 
 async def unknown(store: SurrealStore, job: Job) -> bool:
-    return await store.submission_unknown(
-        job.id, job.submit_attempts, "no answer", grace_s=LONG_S
-    )
+    return await store.submission_unknown(job.id, job.submit_attempts, "no answer", grace_s=LONG_S)
 
 
 async def void(store: SurrealStore, job: Job) -> bool:
@@ -142,15 +144,12 @@ async def close(store: SurrealStore, job_id: str, to: JobState = JobState.FAILED
 
 async def job_in(store: SurrealStore, state: JobState, **changes: Any) -> Job:
     """A new job that the store's own moves brought to `state`; a rendered one holds a lease."""
-    job = await reserved_job(store, **changes)
-    match state:
-        case JobState.RESERVED:
-            return job
-        case JobState.FAILED | JobState.CANCELLED:
-            assert await close(store, job.id, state) is Applied.CLOSED
-        case _:
-            await _submitted_or_later(store, job.id, state)
-    found = await store.job(job.id)
+    job_id = await reserved_id(store, **changes)
+    if state in {JobState.FAILED, JobState.CANCELLED}:
+        assert await close(store, job_id, state) is Applied.CLOSED
+    elif state is not JobState.RESERVED:
+        await _submitted_or_later(store, job_id, state)
+    found = await store.job(job_id)
     assert found.state is state
     return found
 
@@ -204,7 +203,7 @@ async def settlements(store: SurrealStore) -> list[Any]:
 async def until(look: Callable[[], Awaitable[T | None]], within_s: float = 10.0) -> T:
     """The first answer that is not None, within a bound."""
     async with asyncio.timeout(within_s):
-        while (found := await look()) is None:
+        while (found := await look()) is None:  # noqa: ASYNC110 - only asking can tell
             await asyncio.sleep(0.005)
     return found
 

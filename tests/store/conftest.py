@@ -1,41 +1,64 @@
-"""The engines every test of the store runs on. One fixture, `settings`, decides."""
+"""The engines every test of the store runs on. `settings_of` is the one place that decides.
+
+Each engine is opened and migrated once; tests share it, and each finds its tables empty.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from service.adapters.migrate import find_migrations, migrate
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
+from tests.store.bench import TABLES
 
-# A server joins by its name here and its address, sign-in and a namespace of its own below.
+# A server joins by its name here, and its address and sign-in in `settings_of`.
 ENGINES = ("mem", "surrealkv")
 
 
-@pytest.fixture(params=ENGINES)
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseSettings:
-    """A new and empty database on the engine."""
-    urls = {"mem": "mem://", "surrealkv": f"surrealkv://{tmp_path / 'db'}"}
-    return DatabaseSettings(url=urls[request.param], namespace="tests", database="store")
+def settings_of(engine: str, folder: Path) -> DatabaseSettings:
+    """A new and empty database on that engine."""
+    urls = {"mem": "mem://", "surrealkv": f"surrealkv://{folder}"}
+    return DatabaseSettings(url=urls[engine], namespace="tests", database="store")
 
 
-@pytest.fixture
-async def empty(settings: DatabaseSettings) -> AsyncIterator[Database]:
-    """An open database without any table."""
-    database = Database(settings)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One loop for this directory, as one engine serves all of its tests."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated(
+    engine: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Database]:
+    database = Database(settings_of(engine, tmp_path_factory.mktemp("database") / "shared"))
     await database.open()
+    await migrate(database, find_migrations(), report=lambda _: None)
     yield database
     await database.close()
 
 
-@pytest.fixture
-async def database(empty: Database) -> Database:
-    """An open database with this code's schema."""
-    await migrate(empty, find_migrations(), report=lambda _: None)
-    return empty
+@pytest_asyncio.fixture(loop_scope="session")
+async def store(migrated: Database) -> SurrealStore:
+    """A store on empty tables."""
+    await migrated.write("{ " + " ".join(f"DELETE {table};" for table in TABLES) + " }")
+    return SurrealStore(migrated)
 
 
-@pytest.fixture
-async def store(database: Database) -> SurrealStore:
-    return SurrealStore(database)
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty(engine: str, tmp_path: Path) -> AsyncIterator[Database]:
+    """A database of its own without any table."""
+    database = Database(settings_of(engine, tmp_path / "db"))
+    await database.open()
+    yield database
+    await database.close()
