@@ -9,6 +9,12 @@ from service.sandbox.object_store import ObjectStore, object_store
 from tests.world import World, open_world
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The coverage floor is the whole suite's: a run of a part of it is not held to it."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword:
+        config.option.cov_fail_under = 0
+
+
 @pytest.fixture(autouse=True)
 def every_log_line_is_rendered(caplog: pytest.LogCaptureFixture) -> None:
     """A log call can fail (a reserved name among its facts), so each one has to run in tests."""

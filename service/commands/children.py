@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,19 @@ class ChildFailed(ServiceError):
     code = "child_failed"
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A running child: the lines it printed until it was ready, and its process."""
+
+    lines: list[str]
+    process: asyncio.subprocess.Process
+
+
 @contextlib.asynccontextmanager
 async def child(
     arguments: list[str], environment: Mapping[str, str], log: Path, *, until: str
-) -> AsyncIterator[list[str]]:
-    """Run `fal-video ARGUMENTS`; yields its lines once one starts with `until`.
+) -> AsyncIterator[Child]:
+    """Run `fal-video ARGUMENTS`; yields it once it has printed a line that starts with `until`.
 
     On leaving, the child is asked to stop (SIGTERM) and waited for; one that does not is killed.
     Its standard error goes to `log`. Raises ChildFailed.
@@ -40,7 +49,7 @@ async def child(
             stderr=errors,
         )
     try:
-        yield await _ready(process, until, log)
+        yield Child(await _ready(process, until, log), process)
     finally:
         await _stop(process)
 

@@ -34,8 +34,8 @@ class Local:
 @contextlib.asynccontextmanager
 async def sandbox_environment(options: list[str], log: Path) -> AsyncIterator[dict[str, str]]:
     """The stand-ins as a child process; yields the settings that lead to them."""
-    async with child(["sandbox", *options], _plain_environment(), log, until=READY) as lines:
-        yield dict(line.split("=", 1) for line in lines if "=" in line)
+    async with child(["sandbox", *options], _plain_environment(), log, until=READY) as running:
+        yield dict(line.split("=", 1) for line in running.lines if "=" in line)
 
 
 @contextlib.asynccontextmanager

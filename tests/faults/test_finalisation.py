@@ -54,7 +54,7 @@ async def test_a_broken_file_is_never_stored_and_never_charged(world: World, fau
 
 async def leased(world: World) -> bool:
     until = await world.runtime.store.database.read("SELECT VALUE lease_until FROM video_job")
-    return until != [None]
+    return bool(until != [None])
 
 
 async def test_an_address_we_may_not_fetch_parks_the_job(world: World) -> None:

@@ -36,9 +36,7 @@ class Signer:
             "x-fal-webhook-request-id": request_id,
             "x-fal-webhook-user-id": self.user_id,
             "x-fal-webhook-timestamp": str(at),
-            "x-fal-webhook-signature": signature(
-                self.key, request_id, self.user_id, at, body=body
-            ),
+            "x-fal-webhook-signature": signature(self.key, request_id, self.user_id, at, body=body),
         }
 
     def jwk(self, **more: str) -> dict[str, str]:

@@ -92,7 +92,9 @@ TABLE = {
     "data as the only file": bad_form(
         ("data", ("d.json", b"{}", "application/json")), fields={"data", "startImage"}
     ),
-    "image as text": bad_form(("startImage", (None, b"x", "")), order_part(), fields={"startImage"}),
+    "image as text": bad_form(
+        ("startImage", (None, b"x", "")), order_part(), fields={"startImage"}
+    ),
     "data over its size": bad_form(image_part(), order_part(b" " * 70_000), fields={"body"}),
     # the body
     "JSON instead of a form": bad_body(b"{}", "application/json", 415),
@@ -150,9 +152,7 @@ TABLE = {
     "a provider in capitals": bad_order(order(provider="Seedance"), "provider"),
     "an empty provider": bad_order(order(provider=""), "provider"),
     "a number for a provider": bad_order(order(provider=1), "provider"),
-    "a retired provider": bad_order(
-        order(provider="sora2"), status=410, code="provider_retired"
-    ),
+    "a retired provider": bad_order(order(provider="sora2"), status=410, code="provider_retired"),
     "another retired provider": bad_order(
         order(provider="sora2_pro", duration=4), status=410, code="provider_retired"
     ),
@@ -164,12 +164,8 @@ TABLE = {
     "a duration too short": bad_order(order(duration=1), "duration"),
     "a duration too long": bad_order(order(duration=13), "duration"),
     "a huge duration": bad_order(order(duration=10**30), "duration"),
-    "a duration of another provider": bad_order(
-        order(provider="kling2_5", duration=7), "duration"
-    ),
-    "two things wrong": bad_order(
-        order(variables={}, duration=99), "variables.BRAND", "duration"
-    ),
+    "a duration of another provider": bad_order(order(provider="kling2_5", duration=7), "duration"),
+    "two things wrong": bad_order(order(variables={}, duration=99), "variables.BRAND", "duration"),
     "image and order wrong": Bad(
         fields=frozenset({"startImage", "templateSlug"}),
         parts=(image_part(b""), order_part(order(templateSlug=5))),
