@@ -45,7 +45,10 @@ class VideoSource(Protocol):
     """fal's CDN: hands out rendered files, guarded against every address that is not its own."""
 
     def fetch(self, url: str) -> AbstractAsyncContextManager[Download]:
-        """Open the file at `url`. Raises SourceRefused, SourceGone, SourceTooLarge, Transient."""
+        """Open the file at `url`, recognised as an MP4 by its head.
+
+        Raises SourceRefused, SourceGone, SourceTooLarge, NotAVideo and Transient.
+        """
         ...
 
 
@@ -132,7 +135,7 @@ class Listed:
 
 
 class Fal(Protocol):
-    """fal's queue. No method repeats a request by itself."""
+    """fal's queue. `submit` makes one request; reads may be repeated within their deadline."""
 
     async def submit(
         self, endpoint: str, arguments: Mapping[str, Any], webhook_url: str
@@ -148,8 +151,14 @@ class Fal(Protocol):
         """Ask for the result of a request known to have ended. Raises Transient."""
         ...
 
-    async def find(self, endpoint: str, needle: str, since: datetime) -> list[Listed]:
-        """The requests whose input contains `needle`, among those sent since. Raises Transient."""
+    async def find(
+        self, endpoint: str, needle: str, since: datetime, until: datetime
+    ) -> list[Listed]:
+        """The requests sent in that time whose input contains `needle`. Raises Transient.
+
+        An answer that does not show every request's input is no answer: it would pass for proof
+        that fal does not have what it has.
+        """
         ...
 
 
@@ -193,6 +202,20 @@ class Applied(StrEnum):
     UNKNOWN_JOB = "unknown_job"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grounds:
+    """On what a job is closed without a video; each that is given guards the write.
+
+    `attempt`: fal's words about that attempt. `fence`: the finding of whoever holds that lease,
+    which alone may close a rendered job. `request_id` is noted, `entry_id` handled with it.
+    """
+
+    attempt: int | None = None
+    fence: int | None = None
+    request_id: str | None = None
+    entry_id: str | None = None
+
+
 class Settled(StrEnum):
     """What became of a settlement."""
 
@@ -234,9 +257,15 @@ class Store(Protocol):
         self, job_id: str, attempt: int, reason: str, *, grace_s: float
     ) -> bool: ...
     async def submission_void(
-        self, job_id: str, attempt: int, reason: str, *, retry_in_s: float
+        self,
+        job: Job,
+        reason: str,
+        *,
+        retry_in_s: float,
+        request_id: str | None = None,
+        entry_id: str | None = None,
     ) -> bool: ...
-    async def count_lookup(self, job_id: str) -> int: ...
+    async def count_lookup(self, job_id: str, *, apart_s: float) -> int: ...
     async def apply_rendered(
         self, job_id: str, request_id: str, source_url: str | None, *, entry_id: str | None
     ) -> Applied: ...
@@ -245,18 +274,15 @@ class Store(Protocol):
         job_id: str,
         to: JobState,
         error: JobError,
-        *,
-        request_id: str | None = None,
-        fence: int | None = None,
-        entry_id: str | None = None,
+        grounds: "Grounds",
     ) -> Applied: ...
     async def lease(self, job_id: str, holder: str, *, lease_s: float) -> Job | None: ...
     async def heartbeat(self, job_id: str, fence: int, *, lease_s: float) -> bool: ...
     async def give_back(
-        self, job_id: str, fence: int, reason: str, *, retry_in_s: float
+        self, job: Job, reason: str, *, retry_in_s: float, counted: bool
     ) -> bool: ...
     async def new_source(self, job_id: str, fence: int, source_url: str) -> bool: ...
-    async def park(self, job: Job, reason: str) -> bool: ...
+    async def park(self, job: Job, reason: str, *, leased: bool = False) -> bool: ...
     async def settle_ready(self, job_id: str, fence: int, stored: "StoredObject") -> Settled: ...
     async def due_jobs(self, limit: int, delays_s: Sequence[float]) -> list[Job]: ...
     async def make_due(self, job_id: str) -> bool: ...

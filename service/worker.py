@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 QUEUE_LIMIT: Final = 1_000  # nudges; beyond it the sweep is the better scheduler
 LIGHT_WORKERS: Final = 8  # submissions and deliveries: one call each, mostly waiting
 HEAVY_WORKERS: Final = 4  # transfers: each holds up to four parts of 8 MiB
-DRAIN_S: Final = 20.0  # a stop waits this long for light work; transfers give back their lease
+DRAIN_S: Final = 10.0  # a stop waits this long for light work; transfers give back their lease
 
 # What to do for a name (a job's or an inbox entry's), as the holder this process is.
 Action = Callable[[Services, str, str], Coroutine[Any, Any, object]]
@@ -81,25 +81,27 @@ async def running_worker(services: Services, nudges: Nudges, holder: str) -> Asy
 
 
 @asynccontextmanager
-async def running_reconciler(
-    services: Services, holder: str, interval_s: float
-) -> AsyncIterator[None]:
+async def running_reconciler(services: Services, interval_s: float) -> AsyncIterator[None]:
     """Sweep again and again while the body runs."""
-    task = asyncio.create_task(reconcile_forever(services, holder, interval_s))
+    task = asyncio.create_task(reconcile_forever(services, interval_s))
     try:
         yield
     finally:
         await _end([task])
 
 
-async def reconcile_forever(services: Services, holder: str, interval_s: float) -> None:
+async def reconcile_forever(services: Services, interval_s: float) -> None:
     """Sweep, wait a jittered interval, repeat until cancelled. A sweep's failure is logged."""
     while True:
         try:
-            sweep = await sweep_once(services, holder)
-            busy = sweep.full
+            # What a full batch took is put off, so the next one cannot be the same again.
+            busy = (await sweep_once(services)).full
         except Transient as error:
             log.warning("sweep failed", extra={"reason": str(error)})
+            busy = False
+        except Exception:
+            # A bug must not end the sweeping for good: this is everybody's last resort.
+            log.exception("sweep failed")
             busy = False
         # Jitter keeps several sidecars from asking in step; a full batch means more is due.
         await asyncio.sleep(0 if busy else interval_s * random.uniform(0.8, 1.2))  # noqa: S311

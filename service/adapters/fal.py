@@ -31,6 +31,7 @@ from service.domain.verdict import (
 from service.ports import Accepted, Declined, Listed, NotAccepted, SubmitOutcome, Unknown
 
 SUBMIT_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)  # fal answers a submit within seconds
+SUBMIT_DEADLINE_S: Final = 40.0  # httpx bounds each step; this bounds them together
 READ_TIMEOUT_S: Final = 15.0  # one status, result or listing call; bounds fal-client's retries
 LISTING_PAGES: Final = 20
 LISTING_PAGE_SIZE: Final = 50
@@ -89,15 +90,16 @@ class HttpFal:
         self, endpoint: str, arguments: Mapping[str, Any], webhook_url: str
     ) -> SubmitOutcome:
         try:
-            response = await self._client.post(
-                f"{self._settings.queue_url}/{endpoint}",
-                params={"fal_webhook": webhook_url},
-                json=dict(arguments),
-                timeout=SUBMIT_TIMEOUT,
-            )
+            async with asyncio.timeout(SUBMIT_DEADLINE_S):
+                response = await self._client.post(
+                    f"{self._settings.queue_url}/{endpoint}",
+                    params={"fal_webhook": webhook_url},
+                    json=dict(arguments),
+                    timeout=SUBMIT_TIMEOUT,
+                )
         except _NOTHING_SENT as error:
             return NotAccepted(f"no connection to fal: {type(error).__name__}")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return Unknown(f"the answer was lost: {type(error).__name__}")
         return _outcome(response)
 
@@ -114,24 +116,31 @@ class HttpFal:
             raise Transient(f"fal's status answer is not understood: {error!r}") from error
         if not isinstance(status, Completed):
             return Pending(type(status).__name__)
-        return await self.result(endpoint, submission)
+        return await self._result(handle, status.error_type)
 
     async def result(self, endpoint: str, submission: Submission) -> Verdict:
-        handle = self._handle(endpoint, submission)
+        return await self._result(self._handle(endpoint, submission), None)
+
+    async def _result(self, handle: AsyncRequestHandle, error_type: str | None) -> Verdict:
+        """`error_type`: what the status said; the result's own headers say it again."""
         async with _reading("result"):
             response = await self._client.get(handle.response_url)
-        if response.status_code in _KEY_REFUSED or response.status_code in _UNCLEAR:
-            raise _failure("result", response.status_code)
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            raise _failure("result", response.status_code)
-        return parse_result(response.status_code, _json(response))
+        code = response.status_code
+        if code in _TRY_LATER or code in _UNCLEAR:
+            raise _failure("result", code)
+        kind = response.headers.get("x-fal-error-type") or error_type
+        return parse_result(code, _json(response), error_type=kind)
 
-    async def find(self, endpoint: str, needle: str, since: datetime) -> list[Listed]:
+    async def find(
+        self, endpoint: str, needle: str, since: datetime, until: datetime
+    ) -> list[Listed]:
         found: list[Listed] = []
         params = {
             "endpoint_id": endpoint,
             "start": since.isoformat(),
+            "end": until.isoformat(),
             "limit": str(LISTING_PAGE_SIZE),
+            "expand": "payloads",  # without it rows come without their input
         }
         for _ in range(LISTING_PAGES):
             async with _reading("listing"):
@@ -143,7 +152,7 @@ class HttpFal:
             page = _json(response)
             if not isinstance(page, dict):
                 raise Transient("fal's listing is not understood")
-            found += [_listed(item) for item in _items(page) if needle in str(item["json_input"])]
+            found += [_listed(row) for row in _rows(page) if needle in str(row["json_input"])]
             cursor = page.get("next_cursor")
             if not cursor:
                 return found
@@ -234,16 +243,17 @@ def _json(response: httpx.Response) -> Any:
         return None
 
 
-def _items(page: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a listing. Its envelope is not documented; these are its likely names."""
+def _rows(page: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a listing. Its envelope is not documented; these are its likely names.
+
+    A row that does not show its input could be the one that is looked for: no row may lack it.
+    """
     rows = next((page[name] for name in ("items", "requests", "data") if name in page), None)
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Transient("fal's listing is not understood")
-    return [
-        each
-        for each in rows
-        if isinstance(each, dict) and {"request_id", "json_input"} <= each.keys()
-    ]
+    if any(not row.get("request_id") or row.get("json_input") is None for row in rows):
+        raise Transient("fal's listing does not show what was asked")
+    return rows
 
 
 def _listed(item: Mapping[str, Any]) -> Listed:

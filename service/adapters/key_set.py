@@ -50,11 +50,16 @@ class KeySet(Generic[Key]):
         return self._keys
 
     async def after_miss(self) -> Sequence[Key]:
-        """The keys after none of the current ones fitted: fetched anew, once a minute at most."""
+        """The keys after none of the current ones fitted: fetched anew, once a minute at most.
+
+        Raises Transient if that fetch fails: then it is not the sender's fault.
+        """
         now = time.monotonic()
         if now - self._missed_at >= MISS_INTERVAL_S:
             self._missed_at = now
             await self._fetch(since=self._tried_at, at_once=True)
+            if self._fetched_at < now:
+                raise Transient("the key set cannot be fetched")
         elif self._lock.locked():
             async with self._lock:  # the fetch under way may bring the key we miss
                 pass

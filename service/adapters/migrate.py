@@ -5,12 +5,13 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from surrealdb import RecordID
 
-from service.adapters.surreal import Database
+from service.adapters.surreal import Database, Rejected
 from service.domain.errors import ServiceError
 
 LOCK_FOR: Final = "120s"  # renewed before each file; a runner that died blocks no longer
@@ -57,20 +58,23 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def find_migrations() -> list[Migration]:
+@cache
+def find_migrations() -> tuple[Migration, ...]:
     """The migrations that belong to this code, in order: beside the package, or inside a wheel."""
     package = Path(__file__).parents[1]
     folder = next(
         each for each in (package / "migrations", package.parent / "migrations") if each.is_dir()
     )
     files = sorted(folder.glob("[0-9]*.surql"))
-    return [Migration(each.stem, each.read_text("utf-8")) for each in files]
+    return tuple(Migration(each.stem, each.read_text("utf-8")) for each in files)
 
 
 async def pending(database: Database, migrations: Sequence[Migration]) -> list[str]:
     """Names of migrations that have not run here. Raises MigrationFailed for an edited one."""
-    await database.script(_BOOT)
-    rows = await database.read(_APPLIED)
+    try:
+        rows = await database.read(_APPLIED)
+    except Rejected:  # a database that no migration has run on lacks even the table of them
+        rows = []
     applied = {row["name"]: row["checksum"] for row in rows}
     for migration in migrations:
         if applied.get(migration.name, migration.checksum) != migration.checksum:

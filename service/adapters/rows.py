@@ -135,6 +135,7 @@ def to_job(row: Row) -> Job:
         version=row["version"],
         created_at=_moment(row["created_at"]),
         updated_at=_moment(row["updated_at"]),
+        attempted_at=_maybe_moment(row.get("attempted_at")),
         submitted_at=_maybe_moment(row.get("submitted_at")),
         read_at=_moment(row["read_at"]),
     )
@@ -155,6 +156,7 @@ def to_inbox_entry(row: Row) -> InboxEntry:
     return InboxEntry(
         id=str(row["id"].id),
         job_id=str(row["job"].id),
+        attempt=row["attempt"],
         request_id=row["request_id"],
         body=bytes(row["body"]),
         stale=row["stale"],
@@ -195,7 +197,6 @@ def to_audit_job(row: Row) -> AuditJob:
         credits=row["credits"],
         parked=row["parked"],
         due=_maybe_moment(row.get("due")),
-        lease_until=_maybe_moment(row.get("lease_until")),
         taken_over=row["taken_over"],
         has_error=row.get("error") is not None,
         object_key=row.get("object_key"),

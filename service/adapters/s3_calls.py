@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
-from service.domain.errors import Transient
+from service.domain.errors import DependencyDown, Transient
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +67,7 @@ class StorageFailed(Transient):
         super().__init__(f"storage: {operation} failed with {s3_code}")
 
 
-class StorageRefused(StorageFailed):
+class StorageRefused(StorageFailed, DependencyDown):
     """Our key or our bucket is not accepted: no job is at fault, and all of them wait for us."""
 
 

@@ -1,5 +1,6 @@
 """The Store port on SurrealDB: parameters in, rows out. The facts change in queries.surql."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ from surrealdb import RecordID
 
 from service.adapters.queries import load_queries
 from service.adapters.rows import (
+    Row,
     account_record,
     inbox_record,
     job_record,
@@ -30,7 +32,9 @@ from service.domain.errors import NotFound
 from service.domain.inbox import Delivery, InboxEntry
 from service.domain.job import Job, JobError, JobState, NewJob, Submission, enters_from
 from service.domain.templates import Template
-from service.ports import Applied, Reserved, Settled, StoredObject, Stray
+from service.ports import Applied, Grounds, Reserved, Settled, StoredObject, Stray
+
+log = logging.getLogger(__name__)
 
 NO_CREDITS: Final = Balance(available=0, reserved=0, captured=0, granted=0)
 # A verdict wakes a worker in the same process; the sweep steps in if that one died.
@@ -144,18 +148,28 @@ class SurrealStore:
         )
 
     async def submission_void(
-        self, job_id: str, attempt: int, reason: str, *, retry_in_s: float
+        self,
+        job: Job,
+        reason: str,
+        *,
+        retry_in_s: float,
+        request_id: str | None = None,
+        entry_id: str | None = None,
     ) -> bool:
         return await self._did(
             "submission_void",
-            job_id,
-            attempt=attempt,
+            job.id,
+            attempt=job.submit_attempts,
             reason=reason,
             retry_in=seconds(retry_in_s),
+            request_id=request_id,
+            entry=inbox_record(entry_id),
         )
 
-    async def count_lookup(self, job_id: str) -> int:
-        return int(await self._write("count_lookup", repeatable=False, job=job_record(job_id)))
+    async def count_lookup(self, job_id: str, *, apart_s: float) -> int:
+        return int(
+            await self._write("count_lookup", job=job_record(job_id), apart=seconds(apart_s))
+        )
 
     async def apply_rendered(
         self, job_id: str, request_id: str, source_url: str | None, *, entry_id: str | None
@@ -176,10 +190,7 @@ class SurrealStore:
         job_id: str,
         to: JobState,
         error: JobError,
-        *,
-        request_id: str | None = None,
-        fence: int | None = None,
-        entry_id: str | None = None,
+        grounds: Grounds,
     ) -> Applied:
         outcome = await self._write(
             "close_unfilled",
@@ -188,9 +199,10 @@ class SurrealStore:
             to=to.value,
             error={"code": error.code, "message": error.message},
             only_from=state_names(enters_from(to)),
-            request_id=request_id,
-            fence=fence,
-            entry=inbox_record(entry_id),
+            attempt=grounds.attempt,
+            fence=grounds.fence,
+            request_id=grounds.request_id,
+            entry=inbox_record(grounds.entry_id),
         )
         return Applied(outcome)
 
@@ -200,17 +212,27 @@ class SurrealStore:
     async def heartbeat(self, job_id: str, fence: int, *, lease_s: float) -> bool:
         return await self._did("heartbeat", job_id, fence=fence, lease=seconds(lease_s))
 
-    async def give_back(self, job_id: str, fence: int, reason: str, *, retry_in_s: float) -> bool:
+    async def give_back(self, job: Job, reason: str, *, retry_in_s: float, counted: bool) -> bool:
         return await self._did(
-            "give_back", job_id, fence=fence, reason=reason, retry_in=seconds(retry_in_s)
+            "give_back",
+            job.id,
+            fence=job.fence,
+            reason=reason,
+            retry_in=seconds(retry_in_s),
+            counted=counted,
         )
 
     async def new_source(self, job_id: str, fence: int, source_url: str) -> bool:
         return await self._did("new_source", job_id, fence=fence, source_url=source_url)
 
-    async def park(self, job: Job, reason: str) -> bool:
+    async def park(self, job: Job, reason: str, *, leased: bool = False) -> bool:
+        """`leased`: by the holder of the job's lease, who alone may park it meanwhile."""
         return await self._did(
-            "park", job.id, reason=reason, state=job.state.value, fence=job.fence
+            "park",
+            job.id,
+            reason=reason,
+            state=job.state.value,
+            fence=job.fence if leased else None,
         )
 
     async def settle_ready(self, job_id: str, fence: int, stored: StoredObject) -> Settled:
@@ -234,7 +256,7 @@ class SurrealStore:
             delays=[seconds(each) for each in delays_s],
             last=len(delays_s) - 1,
         )
-        return [to_job(row) for row in rows]
+        return [job for row in rows if (job := _readable(row)) is not None]
 
     async def make_due(self, job_id: str) -> bool:
         return await self._did("make_due", job_id)
@@ -246,6 +268,7 @@ class SurrealStore:
             "record_delivery",
             entry=inbox_record(delivery.entry_id),
             job=job_record(delivery.job_id),
+            attempt=delivery.attempt,
             request_id=delivery.request_id,
             user_id=delivery.user_id,
             body=delivery.body,
@@ -322,3 +345,12 @@ class SurrealStore:
         """A move that only its winner may act on: a lost answer is not asked for again."""
         rows = await self._write(query, repeatable=False, job=job_record(job_id), **params)
         return to_job(rows[0]) if rows else None
+
+
+def _readable(row: Row) -> Job | None:
+    """A job this code can act on. One in a state that only newer code knows is left to that."""
+    try:
+        return to_job(row)
+    except (KeyError, ValueError):
+        log.exception("a job's row is not understood", extra={"job_id": str(row.get("id"))})
+        return None

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import random
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,13 +27,14 @@ from service.domain.errors import ServiceError, Transient
 
 Params = Mapping[str, Any]
 
-CALL_TIMEOUT_S: Final = 10.0  # the slowest query measured takes 0.3 s on a million rows
+CALL_TIMEOUT_S: Final = 8.0  # of a server; fal waits 15 s for the answer that waits for this
 CLOSE_TIMEOUT_S: Final = 2.0  # a dead peer must not hold up a restart
 CONNECTIONS: Final = 4  # one socket keeps about one server core busy; 4-8 are advised
 MAX_IN_FLIGHT: Final = 64  # per process; more only queues inside the server
 CONFLICT_TRIES: Final = 30  # 16 writers on one row conflict about half the time: 2^-30 is never
-UNAVAILABLE_TRIES: Final = 4  # with backoff about a second: a restart takes longer, callers wait
+UNAVAILABLE_TRIES: Final = 4  # with backoff under a second: a longer absence is the caller's
 MAX_PAUSE_S: Final = 1.0
+REOPEN_PAUSE_S: Final = 0.5  # after a failed opening everybody fails at once, for this long
 
 
 class Unavailable(Transient):
@@ -99,9 +101,7 @@ class Database:
         size = 1 if settings.embedded else CONNECTIONS
         self._connections = [_Connection(settings) for _ in range(size)]
         self._gate = asyncio.Semaphore(MAX_IN_FLIGHT)
-        self._writer: contextlib.AbstractAsyncContextManager[Any] = (
-            asyncio.Lock() if settings.embedded else contextlib.nullcontext()
-        )
+        self._writer = asyncio.Lock() if settings.embedded else None
 
     async def open(self) -> None:
         """Open one connection now, so that a wrong setting shows at start. Raises Unavailable."""
@@ -109,7 +109,7 @@ class Database:
 
     async def read(self, statement: str, **params: Any) -> Any:
         """Run a statement that changes nothing. Raises Transient or Rejected."""
-        return await self._retried(statement, params, contextlib.nullcontext(), repeatable=True)
+        return await self._retried(statement, params, None, repeatable=True)
 
     async def write(self, statement: str, *, repeatable: bool = True, **params: Any) -> Any:
         """Run a statement that changes something, all of it or nothing.
@@ -125,27 +125,26 @@ class Database:
 
         Only for migrations. Stops at nothing: raises the first failure after all have run.
         """
-        async with self._writer:
+        if self._writer is None:
             return await self._pick().call(text, {}, timeout_s=None)
+        return await self._alone(self._writer, text, {})
 
     async def close(self) -> None:
         for connection in self._connections:
             await connection.drop()
 
     async def _retried(
-        self,
-        statement: str,
-        params: Params,
-        lock: contextlib.AbstractAsyncContextManager[Any],
-        *,
-        repeatable: bool,
+        self, statement: str, params: Params, writer: asyncio.Lock | None, *, repeatable: bool
     ) -> Any:
         tries = 0
+        give_up_at = time.monotonic() + CALL_TIMEOUT_S
         while True:
             tries += 1
             try:
-                async with lock, self._gate:
+                async with self._gate:
                     self.calls += 1
+                    if writer is not None:
+                        return (await self._alone(writer, statement, params))[-1]
                     return (await self._pick().call(statement, params))[-1]
             except Conflict:
                 if tries >= CONFLICT_TRIES:
@@ -153,10 +152,22 @@ class Database:
                 pause = 0.002
             except (Unavailable, SessionLost) as error:
                 safe = repeatable or isinstance(error, SessionLost)
-                if not safe or tries >= UNAVAILABLE_TRIES:
+                late = tries >= UNAVAILABLE_TRIES or time.monotonic() > give_up_at
+                if late or not safe:
                     raise
                 pause = 0.05
             await asyncio.sleep(random.uniform(0, min(MAX_PAUSE_S, pause * 2**tries)))  # noqa: S311 - jitter
+
+    async def _alone(self, writer: asyncio.Lock, statement: str, params: Params) -> list[Any]:
+        """One write at a time. A caller that is cancelled leaves the write to finish alone."""
+
+        async def write() -> list[Any]:
+            async with writer:
+                return await self._pick().call(statement, params)
+
+        task = asyncio.create_task(write())
+        task.add_done_callback(_observe)
+        return await asyncio.shield(task)
 
     def _pick(self) -> "_Connection":
         """The least busy open connection; another is opened only when those are busy."""
@@ -175,6 +186,7 @@ class _Connection:
         self._settings = settings
         self._sdk: Any = None
         self._opening = asyncio.Lock()
+        self._failed: tuple[float, Unavailable] | None = None
         self.in_flight = 0
 
     @property
@@ -187,8 +199,14 @@ class _Connection:
     async def ensure(self) -> Any:
         async with self._opening:
             if not self.alive:
+                if self._failed and time.monotonic() < self._failed[0] + REOPEN_PAUSE_S:
+                    raise Unavailable(str(self._failed[1]))  # those who waited share the failure
                 await self.drop()
-                self._sdk = await self._open()
+                try:
+                    self._sdk = await self._open()
+                except Unavailable as error:
+                    self._failed = time.monotonic(), error
+                    raise
             return self._sdk
 
     async def _open(self) -> Any:
@@ -218,6 +236,8 @@ class _Connection:
         self, statement: str, params: Params, timeout_s: float | None = CALL_TIMEOUT_S
     ) -> list[Any]:
         sdk = await self.ensure()
+        if self._settings.embedded:
+            timeout_s = None  # there is no network to lose an answer, and no second engine
         task = asyncio.ensure_future(sdk.query_raw(statement, dict(params)))
         task.add_done_callback(_observe)
         self.in_flight += 1

@@ -49,7 +49,9 @@ class Tokens:
         key = key or _matching(await settings.keys.after_miss(), token)
         if key is None:
             raise SignInRequired("the token is signed with an unknown key")
-        return self._decode(token, key.key, _KEY_SET_ALGORITHMS)
+        # The key says how it is used, never the token: an RSA key checks RS256 and nothing else.
+        usable = [each for each in _KEY_SET_ALGORITHMS if each == key.algorithm_name]
+        return self._decode(token, key.key, usable)
 
     def _decode(self, token: str, key: Any, algorithms: Sequence[str]) -> dict[str, Any]:
         settings = self._settings
@@ -66,7 +68,7 @@ class Tokens:
             )
         except jwt.ExpiredSignatureError as error:
             raise SignInRequired("the sign-in has expired; sign in again") from error
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, TypeError) as error:
             raise SignInRequired("the sign-in is not valid") from error
 
 

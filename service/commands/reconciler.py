@@ -24,7 +24,7 @@ async def sweep(settings: Settings) -> int:
         open_runtime(settings) as runtime,
         running_worker(runtime.services, runtime.nudges, runtime.holder),
     ):
-        done = await sweep_once(runtime.services, runtime.holder)
+        done = await sweep_once(runtime.services)
         await runtime.nudges.quiet()
     say_json(
         {
@@ -43,7 +43,7 @@ async def sweep_until_stopped(settings: Settings) -> int:
     async with (
         open_runtime(settings) as runtime,
         running_worker(runtime.services, runtime.nudges, runtime.holder),
-        running_reconciler(runtime.services, runtime.holder, settings.reconcile_interval_s),
+        running_reconciler(runtime.services, settings.reconcile_interval_s),
     ):
         stopping = asyncio.create_task(stop.wait())
         await stopping

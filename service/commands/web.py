@@ -29,7 +29,7 @@ async def serve_web(settings: Settings) -> int:
         )
         if settings.embedded:  # the engine belongs to this process: nobody else can sweep
             await stack.enter_async_context(
-                running_reconciler(runtime.services, runtime.holder, settings.reconcile_interval_s)
+                running_reconciler(runtime.services, settings.reconcile_interval_s)
             )
         await serve(
             build_app(runtime),

@@ -19,7 +19,7 @@ class Invariant(StrEnum):
     BALANCED = "available + reserved + captured = granted, and the ledger agrees"
     SETTLED_ONCE = "at most one settlement per job, of its full price"
     DELIVERED = "captured = ready = stored with its size and hash = in the library"
-    MOVING = "every unfinished job has a due time, a lease or a person (parked)"
+    MOVING = "every unfinished job has a due time (a lease sets one) or a person (parked)"
     ACCEPTED_IS_KEPT = "every stored delivery is handled, due or parked"
     CLOSED_BY_VERDICT = "every job without a video was released, and says why"
 
@@ -56,7 +56,6 @@ class AuditJob:
     credits: int
     parked: bool
     due: datetime | None
-    lease_until: datetime | None
     taken_over: bool
     has_error: bool
     object_key: str | None
@@ -139,7 +138,7 @@ def _delivery_problems(job: AuditJob) -> list[tuple[Invariant, str]]:
 
 def _movement_problems(job: AuditJob) -> list[tuple[Invariant, str]]:
     problems = []
-    moves = job.due is not None or job.lease_until is not None or job.parked
+    moves = job.due is not None or job.parked  # a lease sets the due time to its own end
     if (job.state not in FINAL) and not moves:
         problems.append("nothing will move it")
     if job.state in FINAL and (job.due is not None or job.parked):

@@ -102,6 +102,10 @@ class Transient(ServiceError):
     code = "temporarily_unavailable"
 
 
+class DependencyDown(Transient):
+    """What every job needs does not work (the store refuses us): says nothing about this job."""
+
+
 class SourceGone(ServiceError):
     """The rendered file is not (or no longer) at its address: 403, 404 or 410."""
 

@@ -14,6 +14,7 @@ class Delivery:
     """
 
     job_id: str
+    attempt: int
     request_id: str
     user_id: str
     body: bytes
@@ -34,6 +35,7 @@ class InboxEntry:
 
     id: str
     job_id: str
+    attempt: int
     request_id: str
     body: bytes
     stale: bool

@@ -174,6 +174,7 @@ class Job:
     version: int = 0
     created_at: datetime
     updated_at: datetime
+    attempted_at: datetime | None = None
     submitted_at: datetime | None = None
     read_at: datetime
 

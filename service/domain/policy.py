@@ -18,6 +18,7 @@ class Policy:
     allow_retired_providers: bool = False
     lease_s: float = 60.0  # longer than any single storage call, short enough to recover soon
     max_in_flight: int = 20  # per account: half of fal's largest self-serve concurrency
+    lookup_apart_s: float = 20.0  # two looks at fal's listing within this are one
     start_image_url_s: int = 6 * 3600  # outlives the longest queue wait seen with 2 slots
     video_url_s: int = 3600  # a signed link in a status answer
 
@@ -28,14 +29,16 @@ class Policy:
 
 # The web process that reserved a job submits it at once. If it died, the sweep does.
 RESERVED_GRACE_S: Final = 10.0
-# A POST to fal ends within its own timeout (30 s); after this its outcome is unknown.
-SUBMITTING_GRACE_S: Final = 45.0
+# A POST to fal is given up after 40 s; after this its outcome is unknown.
+SUBMITTING_GRACE_S: Final = 60.0
 # fal's listing shows a request within moments; a signed delivery usually settles it sooner.
 SUBMIT_UNKNOWN_GRACE_S: Final = 60.0
 # A request absent from fal's listing this often, each time later, was not accepted.
 LOOKUPS_TO_PROVE_ABSENCE: Final = 3
-# Attempts that fal did not accept (429, no connection) or that broke on fal's side.
-MAX_SUBMIT_ATTEMPTS: Final = 8
+# 5xx and queue time are never billed by fal, so a broken request may be tried again; but a
+# model that breaks on this input three times will not render it on the fourth.
+MAX_BROKEN_REQUESTS: Final = 3
+# While fal does not accept (429, a locked account, no connection) jobs wait, however long.
 SUBMIT_RETRY_S: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 
 # An entry handled right after its receipt needs none of this; a crash is noticed this late.
@@ -43,10 +46,12 @@ DELIVERY_GRACE_S: Final = 15.0
 DELIVERY_RETRY_S: Final = 30.0
 MAX_DELIVERY_ATTEMPTS: Final = 10
 
-# fal keeps a result for at least an hour (30 days with payload storage on), so eight attempts
-# within about 20 minutes leave time for a person to look at the ninth.
-MAX_FINALISE_ATTEMPTS: Final = 8
-FINALISE_RETRY_S: Final = (2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+# fal keeps a result for at least an hour (30 days with payload storage on): twelve attempts
+# take about 50 minutes. Attempts while the store is away are not among them.
+MAX_FINALISE_ATTEMPTS: Final = 12
+FINALISE_RETRY_S: Final = (2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+# A CDN that answers 404 or 403 may be having a bad minute; this many times, the file is gone.
+GONE_ATTEMPTS: Final = 3
 
 # The sweep's own patience: each fruitless look at one job puts the next one further off.
 SWEEP_BATCH: Final = 50

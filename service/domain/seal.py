@@ -1,31 +1,42 @@
 """The sealed job token in a webhook's URL, and the other names derived from the seal key.
 
 fal signs a delivery's headers and body but not its URL, so a valid delivery for another job
-could be aimed at ours; the seal binds the address to one job. One key is configured; each use
-derives its own from it, so that no token can pass for another kind of name.
+could be aimed at ours; the seal binds the address to one job and one attempt. One key is
+configured; each use derives its own from it, so that no token can pass for another kind of name.
 """
 
 import base64
 import hashlib
 import hmac
 import re
+from dataclasses import dataclass
 
 from service.domain.errors import NotAuthentic
 
-_TOKEN = re.compile(r"^([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{43})$")
+_TOKEN = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,6})\.([A-Za-z0-9_-]{43})")
 
 
-def seal(key: bytes, job_id: str) -> str:
-    """The token that stands for a job in its webhook URL: the id and a MAC over it."""
-    return f"{job_id}.{_mac(key, b'webhook', job_id)}"
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a token stands for: a job, and which attempt at submitting it."""
+
+    job_id: str
+    attempt: int
 
 
-def unseal(key: bytes, token: str) -> str:
-    """The job id in a token. Raises NotAuthentic for anything this service did not seal."""
-    match = _TOKEN.match(token)
-    if match is None or not hmac.compare_digest(match[2], _mac(key, b"webhook", match[1])):
+def seal(key: bytes, sealed: Sealed) -> str:
+    """The token for a job's webhook URL: the job's id, the attempt, and a MAC over both."""
+    text = f"{sealed.job_id}.{sealed.attempt}"
+    return f"{text}.{_mac(key, b'webhook', text)}"
+
+
+def unseal(key: bytes, token: str) -> Sealed:
+    """What a token stands for. Raises NotAuthentic for anything this service did not seal."""
+    match = _TOKEN.fullmatch(token)
+    text = token.rpartition(".")[0]
+    if match is None or not hmac.compare_digest(match[3], _mac(key, b"webhook", text)):
         raise NotAuthentic("the webhook address carries no valid token")
-    return match[1]
+    return Sealed(match[1], int(match[2]))
 
 
 def owner_prefix(key: bytes, email: str) -> str:

@@ -102,16 +102,23 @@ def parse_delivery(body: bytes, request_id: str) -> Verdict:
             raise Unreadable("the body has no status OK or ERROR")
 
 
-def parse_result(status_code: int, body: Any) -> Verdict:
-    """The verdict in the answer to a result request."""
-    if 200 <= status_code < 300:  # noqa: PLR2004 - HTTP's success range
+def parse_result(status_code: int, body: Any, *, error_type: str | None = None) -> Verdict:
+    """The verdict in the answer to a result request; `error_type` as fal's headers name it.
+
+    Only an error in fal's own form is about the request. A gateway's page, a redirect or anything
+    else unexpected says nothing, and acting on it could pay for the same video twice: Pending.
+    """
+    if 200 <= status_code < 300 and isinstance(body, dict):  # noqa: PLR2004 - HTTP's success range
         url = video_url(body)
         return Rendered(url) if url else Unusable("fal's result holds no video address")
     if refusal := parse_refusal(status_code, body):
         return refusal
-    if status_code == 404:  # noqa: PLR2004 - HTTP's Not Found
+    if status_code == 404 and isinstance(body, dict):  # noqa: PLR2004 - HTTP's Not Found
         return Missing()
-    return Broke(f"fal's result is an error: HTTP {status_code}")
+    kind = error_type or (body.get("error_type") if isinstance(body, dict) else None)
+    if status_code >= 500 and kind:  # noqa: PLR2004 - HTTP's server errors
+        return Broke(f"fal's result is an error: HTTP {status_code} {kind}")
+    return Pending(f"fal's result cannot be read: HTTP {status_code}")
 
 
 def parse_refusal(status_code: int | None, body: Any) -> Refused | None:

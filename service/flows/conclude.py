@@ -1,10 +1,10 @@
 """The one road from a verdict to the job: webhook, sweep and redrive all end here."""
 
 import logging
-from typing import Final
+from dataclasses import dataclass
 
 from service.domain.job import Job, JobError, JobState, refunded
-from service.domain.policy import MAX_SUBMIT_ATTEMPTS
+from service.domain.policy import MAX_BROKEN_REQUESTS
 from service.domain.verdict import (
     Broke,
     Missing,
@@ -15,60 +15,60 @@ from service.domain.verdict import (
     Verdict,
 )
 from service.flows.submit import void_attempt
-from service.ports import Applied, Services
+from service.ports import Applied, Grounds, Services
 
 log = logging.getLogger(__name__)
 
-# 5xx and queue time are never billed by fal, so a broken request may be tried again; but a
-# model that breaks on this input three times will not render it on the fourth.
-MAX_BROKEN_ATTEMPTS: Final = 3
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a verdict comes from: fal's request, our attempt, and the inbox entry, if any."""
+
+    request_id: str
+    attempt: int
+    entry_id: str | None = None
 
 
-async def conclude(
-    services: Services,
-    job: Job,
-    request_id: str,
-    verdict: Verdict,
-    *,
-    entry_id: str | None = None,
-) -> str:
+async def conclude(services: Services, job: Job, source: Source, verdict: Verdict) -> str:
     """Apply what fal said about one request of a job; what became of it, for the log.
 
-    A verdict that moves the job closes the inbox entry in the same transaction. Repeating any
-    of this changes nothing.
+    A video counts whichever attempt it is from. Everything else counts only for the attempt
+    under way: late words about an earlier one must not end its successor. What moves the job
+    closes the inbox entry in the same transaction. Repeating any of this changes nothing.
     """
-    store = services.store
-    outcome: str
+    if isinstance(verdict, Rendered):
+        return await _rendered(services, job, source, verdict.source_url)
+    if source.attempt != job.submit_attempts or job.is_final:
+        return await _note(services, source, "superseded")
+    outcome = "pending"
     match verdict:
-        case Rendered(source_url):
-            applied = await store.apply_rendered(job.id, request_id, source_url, entry_id=entry_id)
-            return _rendered(services, job, request_id, applied)
         case Refused(error):
-            return await store.close_unfilled(
-                job.id,
-                JobState.FAILED,
-                refunded(error, job.credits),
-                request_id=request_id,
-                entry_id=entry_id,
-            )
+            return await _close(services, job, source, error)
         case Broke(reason):
-            outcome = await _broke(services, job, request_id, reason)
+            return await _broke(services, job, source, reason)
         case Unusable(reason):
-            await store.park(job, reason)
-            log.error("job parked", extra={"job_id": job.id, "reason": reason})
-            outcome = "parked"
+            outcome = "parked" if await services.store.park(job, reason) else "superseded"
+            log.error("a success without a video", extra={"job_id": job.id, "outcome": outcome})
         case Missing():
-            await store.make_due(job.id)
+            await services.store.make_due(job.id)
             outcome = "missing"
         case Pending():
-            outcome = "pending"
-    if entry_id is not None:
-        await store.close_delivery(entry_id, outcome)
+            pass
+    return await _note(services, source, outcome)
+
+
+async def _note(services: Services, source: Source, outcome: str) -> str:
+    """Close the entry of a delivery that moves nothing."""
+    if source.entry_id is not None:
+        await services.store.close_delivery(source.entry_id, outcome)
     return outcome
 
 
-def _rendered(services: Services, job: Job, request_id: str, applied: Applied) -> str:
-    facts = {"job_id": job.id, "request_id": request_id}
+async def _rendered(services: Services, job: Job, source: Source, source_url: str | None) -> str:
+    applied = await services.store.apply_rendered(
+        job.id, source.request_id, source_url, entry_id=source.entry_id
+    )
+    facts = {"job_id": job.id, "request_id": source.request_id}
     match applied:
         case Applied.RENDERED:
             services.nudge.finalisation(job.id)
@@ -81,16 +81,23 @@ def _rendered(services: Services, job: Job, request_id: str, applied: Applied) -
     return applied
 
 
-async def _broke(services: Services, job: Job, request_id: str, reason: str) -> str:
+async def _broke(services: Services, job: Job, source: Source, reason: str) -> str:
     """The request ended without a video through no fault of its input: try anew, not for ever."""
-    if job.submission is not None and job.submission.request_id != request_id:
-        return "superseded"
-    if job.start_image_key is None or job.submit_attempts >= MAX_BROKEN_ATTEMPTS:
-        error = JobError(code="provider_failed", message="The provider failed to render this.")
+    broken = len({*job.past_requests, source.request_id})
+    if job.start_image_key is None or broken >= MAX_BROKEN_REQUESTS:
         log.warning("provider failed", extra={"job_id": job.id, "reason": reason})
-        return await services.store.close_unfilled(
-            job.id, JobState.FAILED, refunded(error, job.credits), request_id=request_id
-        )
-    assert job.submit_attempts < MAX_SUBMIT_ATTEMPTS, "broken attempts end before the others"
-    await void_attempt(services, job, reason)
-    return "void"
+        error = JobError(code="provider_failed", message="The provider failed to render this.")
+        return await _close(services, job, source, error)
+    moved = await void_attempt(
+        services, job, reason, request_id=source.request_id, entry_id=source.entry_id
+    )
+    return "void" if moved else "superseded"
+
+
+async def _close(services: Services, job: Job, source: Source, error: JobError) -> str:
+    return await services.store.close_unfilled(
+        job.id,
+        JobState.FAILED,
+        refunded(error, job.credits),
+        Grounds(attempt=source.attempt, request_id=source.request_id, entry_id=source.entry_id),
+    )

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from service.domain.errors import (
+    DependencyDown,
     NotAVideo,
     ServiceError,
     SourceGone,
@@ -19,10 +20,15 @@ from service.domain.errors import (
     Transient,
 )
 from service.domain.job import Job, JobError, JobState, refunded
-from service.domain.policy import FINALISE_RETRY_S, MAX_FINALISE_ATTEMPTS, backoff
+from service.domain.policy import (
+    FINALISE_RETRY_S,
+    GONE_ATTEMPTS,
+    MAX_FINALISE_ATTEMPTS,
+    backoff,
+)
 from service.domain.seal import library_key, owner_prefix
 from service.domain.verdict import Rendered
-from service.ports import Services, Settled, StoredObject
+from service.ports import Grounds, Services, Settled, StoredObject
 
 T = TypeVar("T")
 
@@ -39,7 +45,8 @@ async def finalise(services: Services, job_id: str, holder: str) -> bool:
     """Finalise one job; False when there was nothing for us to do, or it did not work yet.
 
     `holder` names this process in the lease. When cancelled (a drained stop) the lease is given
-    back at once. Failures put the job off, park it or fail it; none is raised.
+    back at once. Failures put the job off, park it or fail it. Raises Transient only if the
+    database is away, in which case the lease runs out by itself.
     """
     job = await services.store.lease(job_id, holder, lease_s=services.policy.lease_s)
     if job is None:
@@ -49,10 +56,11 @@ async def finalise(services: Services, job_id: str, holder: str) -> bool:
         return False
     started = time.monotonic()
     try:
-        stored = await _while_leased(services, job, _store(services, job))
+        stored = await _while_leased(services, job, _stored_video(services, job))
         settled = await services.store.settle_ready(job.id, job.fence, stored)
     except asyncio.CancelledError:
-        await asyncio.shield(_give_back(services, job, "the process is stopping", 0))
+        stopped = _give_back(services, job, "the process is stopping", 0, counted=False)
+        await asyncio.shield(stopped)
         raise
     except (LeaseLost, ServiceError) as error:
         await _not_yet(services, job, error)
@@ -75,19 +83,23 @@ async def finalise(services: Services, job_id: str, holder: str) -> bool:
 async def _not_yet(services: Services, job: Job, error: LeaseLost | ServiceError) -> None:
     """What a failed attempt means: try later, ask a person, or end the job."""
     reason = f"{type(error).__name__}: {error}"
+    wait_s = backoff(FINALISE_RETRY_S, job.finalise_attempts)
     match error:
         case LeaseLost():
             log.warning("lease lost", extra={"job_id": job.id, "fence": job.fence})
-        case SourceGone() | SourceTooLarge():
+        case DependencyDown():  # everybody's trouble: this job waits without being blamed
+            await _give_back(services, job, reason, wait_s, counted=False)
+        case SourceGone() if job.finalise_attempts >= GONE_ATTEMPTS:
             await _fail(services, job, error)
-        case NotAVideo() | Transient():
-            wait_s = backoff(FINALISE_RETRY_S, job.finalise_attempts)
-            await _give_back(services, job, reason, wait_s)
+        case SourceTooLarge():
+            await _fail(services, job, error)
+        case SourceGone() | NotAVideo() | Transient():
+            await _give_back(services, job, reason, wait_s, counted=True)
         case _:  # an address we may not fetch, a key that is taken: nothing time will mend
             await _park(services, job, reason)
 
 
-async def _store(services: Services, job: Job) -> StoredObject:
+async def _stored_video(services: Services, job: Job) -> StoredObject:
     """The video as a durable object: one stored by an earlier attempt, or a new copy."""
     key = job.object_key or library_key(owner_prefix(services.policy.seal_key, job.email), job.id)
     if job.finalise_attempts > 1:
@@ -153,9 +165,11 @@ async def _beat(services: Services, job: Job) -> None:
                 return
 
 
-async def _give_back(services: Services, job: Job, reason: str, retry_in_s: float) -> None:
+async def _give_back(
+    services: Services, job: Job, reason: str, retry_in_s: float, *, counted: bool
+) -> None:
     try:
-        await services.store.give_back(job.id, job.fence, reason, retry_in_s=retry_in_s)
+        await services.store.give_back(job, reason, retry_in_s=retry_in_s, counted=counted)
     except Transient as error:  # then the lease runs out by itself
         log.warning("lease not given back", extra={"job_id": job.id, "reason": str(error)})
     log.warning(
@@ -165,8 +179,8 @@ async def _give_back(services: Services, job: Job, reason: str, retry_in_s: floa
 
 
 async def _park(services: Services, job: Job, reason: str) -> None:
-    await services.store.park(job, reason)
-    log.error("job parked", extra={"job_id": job.id, "reason": reason})
+    if await services.store.park(job, reason, leased=True):
+        log.error("job parked", extra={"job_id": job.id, "reason": reason})
 
 
 async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge) -> None:
@@ -178,4 +192,4 @@ async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge
         else "The provider's video is larger than can be kept."
     )
     reason = refunded(JobError(code=error.code, message=message), job.credits)
-    await services.store.close_unfilled(job.id, JobState.FAILED, reason, fence=job.fence)
+    await services.store.close_unfilled(job.id, JobState.FAILED, reason, Grounds(fence=job.fence))

@@ -9,7 +9,7 @@ from service.domain.job import Job, Submission
 from service.domain.policy import DELIVERY_GRACE_S, DELIVERY_RETRY_S, MAX_DELIVERY_ATTEMPTS
 from service.domain.seal import unseal
 from service.domain.verdict import Pending, Unreadable, Verdict, parse_delivery
-from service.flows.conclude import conclude
+from service.flows.conclude import Source, conclude
 from service.ports import Services
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,11 @@ async def receive(services: Services, token: str, headers: Mapping[str, str], bo
     Nothing slow happens here: fal counts an answer after 15 s as none. Raises NotAuthentic
     (nothing stored) and Transient (our fault: fal must send it again).
     """
-    job_id = unseal(services.policy.seal_key, token)
+    sealed = unseal(services.policy.seal_key, token)
     signed = await services.verifier.verify(headers, body)
     delivery = Delivery(
-        job_id=job_id,
+        job_id=sealed.job_id,
+        attempt=sealed.attempt,
         request_id=signed.request_id,
         user_id=signed.user_id,
         body=body,
@@ -34,7 +35,7 @@ async def receive(services: Services, token: str, headers: Mapping[str, str], bo
     if created:
         services.nudge.delivery(delivery.entry_id)
     facts = {
-        "job_id": job_id,
+        "job_id": sealed.job_id,
         "request_id": signed.request_id,
         "entry_id": delivery.entry_id,
         "bytes": len(body),
@@ -47,7 +48,7 @@ async def receive(services: Services, token: str, headers: Mapping[str, str], bo
 
 async def hint(services: Services, token: str) -> None:
     """A delivery that is too large to keep still says that its job has moved: look sooner."""
-    job_id = unseal(services.policy.seal_key, token)
+    job_id = unseal(services.policy.seal_key, token).job_id
     await services.store.make_due(job_id)
     log.warning("delivery over the size limit", extra={"job_id": job_id})
 
@@ -77,7 +78,8 @@ async def handle(services: Services, entry_id: str) -> bool:
         return True
     if entry.stale or isinstance(verdict, Pending):
         verdict = await _ask(services, job, entry)
-    outcome = await conclude(services, job, entry.request_id, verdict, entry_id=entry.id)
+    source = Source(request_id=entry.request_id, attempt=entry.attempt, entry_id=entry.id)
+    outcome = await conclude(services, job, source, verdict)
     log.info(
         "delivery handled",
         extra={"job_id": job.id, "entry_id": entry.id, "outcome": outcome},

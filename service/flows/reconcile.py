@@ -18,8 +18,7 @@ from service.domain.policy import (
     SWEEP_DELAYS_S,
 )
 from service.domain.verdict import Missing
-from service.flows.conclude import conclude
-from service.flows.finalise import finalise
+from service.flows.conclude import Source, conclude
 from service.flows.receive import handle
 from service.flows.submit import send, void_attempt
 from service.ports import Listed, Services
@@ -28,7 +27,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Our clock and fal's may differ, and fal notes a request a moment after our row was written.
+# Around the attempt: our clock and fal's may differ, and the POST takes a moment. A window of
+# bounded length keeps the listing short however long the job has waited.
 LISTING_MARGIN: Final = timedelta(minutes=5)
 
 
@@ -50,11 +50,12 @@ class Sweep:
         self.actions[action] = self.actions.get(action, 0) + 1
 
 
-async def sweep_once(services: Services, holder: str) -> Sweep:
+async def sweep_once(services: Services) -> Sweep:
     """One pass over what is due: at most a batch of deliveries and a batch of jobs.
 
-    Several sweeps may run at once; whatever one takes, it puts off for the others. A failure at
-    one job is logged and leaves the others alone. Raises Transient if the database is away.
+    Work that takes long is only nudged. Several sweeps may run at once; whatever one takes, it
+    puts off for the others. A failure at one job is logged and leaves the others alone. Raises
+    Transient if the database is away.
     """
     sweep = Sweep()
     store = services.store
@@ -63,7 +64,7 @@ async def sweep_once(services: Services, holder: str) -> Sweep:
     await _each(sweep, entries, lambda entry_id: _deliver(services, entry_id))
     jobs = await store.due_jobs(SWEEP_BATCH, SWEEP_DELAYS_S)
     sweep.jobs = len(jobs)
-    await _each(sweep, jobs, lambda job: move_on(services, job, holder))
+    await _each(sweep, jobs, lambda job: move_on(services, job))
     if sweep.jobs or sweep.deliveries:
         log.info(
             "swept",
@@ -77,7 +78,7 @@ async def sweep_once(services: Services, holder: str) -> Sweep:
     return sweep
 
 
-async def move_on(services: Services, job: Job, holder: str) -> str:
+async def move_on(services: Services, job: Job) -> str:
     """Do what a due job's state asks for; the name of what was done."""
     match job.state:
         case JobState.RESERVED:
@@ -89,7 +90,9 @@ async def move_on(services: Services, job: Job, holder: str) -> str:
         case JobState.SUBMITTED:
             return await _check(services, job)
         case JobState.RENDERED:
-            return "finalised" if await finalise(services, job.id, holder) else "not finalised"
+            # Transfers have a worker of their own: a slow one must not hold up the sweep.
+            services.nudge.finalisation(job.id)
+            return "finalising"
         case JobState.READY | JobState.FAILED | JobState.CANCELLED:
             return "nothing"
 
@@ -115,7 +118,7 @@ async def _check(services: Services, job: Job) -> str:
     verdict = await services.fal.check(job.fal_model, job.submission)
     if isinstance(verdict, Missing):
         return await _look_up(services, job)
-    return await conclude(services, job, job.submission.request_id, verdict)
+    return await conclude(services, job, _source(job, job.submission.request_id), verdict)
 
 
 async def _look_up(services: Services, job: Job) -> str:
@@ -123,12 +126,18 @@ async def _look_up(services: Services, job: Job) -> str:
     if job.fal_model is None or job.start_image_key is None:
         await services.store.park(job, "fal does not know the request, and it cannot be searched")
         return "parked"
-    since = (job.submitted_at or job.created_at) - LISTING_MARGIN
-    listed = await services.fal.find(job.fal_model, job.start_image_key, since)
+    attempted_at = job.attempted_at or job.submitted_at or job.created_at
+    listed = await services.fal.find(
+        job.fal_model,
+        job.start_image_key,
+        attempted_at - LISTING_MARGIN,
+        attempted_at + LISTING_MARGIN,
+    )
     current = _current(job, listed)
     if current is not None:
         return await _adopt(services, job, current)
-    if await services.store.count_lookup(job.id) < LOOKUPS_TO_PROVE_ABSENCE:
+    looks = await services.store.count_lookup(job.id, apart_s=services.policy.lookup_apart_s)
+    if looks < LOOKUPS_TO_PROVE_ABSENCE:
         return "absent"
     if job.state is JobState.SUBMITTED:
         await services.store.park(
@@ -156,8 +165,12 @@ async def _adopt(services: Services, job: Job, listed: Listed) -> str:
         expected_s=services.policy.overdue_after_s(job.expected_render_s),
     )
     log.info("submission found at fal", extra={"job_id": job.id, "request_id": listed.request_id})
-    await conclude(services, job, listed.request_id, listed.verdict)
+    await conclude(services, job, _source(job, listed.request_id), listed.verdict)
     return "adopted"
+
+
+def _source(job: Job, request_id: str) -> Source:
+    return Source(request_id=request_id, attempt=job.submit_attempts)
 
 
 async def _each(

@@ -15,9 +15,8 @@ from service.domain.errors import (
     TooManyInFlight,
     Transient,
 )
-from service.domain.job import Job, JobState, NewJob, refunded
+from service.domain.job import STATUS, Job, JobState, NewJob, Status, refunded
 from service.domain.policy import (
-    MAX_SUBMIT_ATTEMPTS,
     RESERVED_GRACE_S,
     SUBMIT_RETRY_S,
     SUBMIT_UNKNOWN_GRACE_S,
@@ -25,9 +24,9 @@ from service.domain.policy import (
     backoff,
 )
 from service.domain.providers import PROVIDERS, Provider, provider_named
-from service.domain.seal import library_key, owner_prefix, seal
+from service.domain.seal import Sealed, library_key, owner_prefix, seal
 from service.domain.templates import Template, fill
-from service.ports import Accepted, Declined, NotAccepted, Reserved, Services, Unknown
+from service.ports import Accepted, Declined, Grounds, NotAccepted, Reserved, Services, Unknown
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,16 @@ class Order:
     idempotency_key: str | None = None
 
 
-async def accept(services: Services, order: Order) -> Job:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What an order came to: its job, and what was reserved for it."""
+
+    job_id: str
+    status: Status
+    credits: int
+
+
+async def accept(services: Services, order: Order) -> Receipt:
     """Check an order, store its image, and reserve its job; fal is not involved yet.
 
     A repeat under the same Idempotency-Key answers the same job. Raises NotFound (template),
@@ -66,19 +74,22 @@ async def accept(services: Services, order: Order) -> Job:
     template = await store.template(order.template_slug)
     new = _plan(services, order, template)
     if order.idempotency_key and (before := await _earlier(services, new)):
-        return before
+        return _receipt(before)
     if (await store.balance(order.email)).available < new.credits:
         raise InsufficientCredits(_too_few(new.credits))
     await services.bucket.put_image(new.start_image_key, order.image.data, order.image.content_type)
     outcome = await store.reserve(
         new, max_in_flight=services.policy.max_in_flight, grace_s=RESERVED_GRACE_S
     )
+    if outcome is Reserved.EXISTS:
+        return await _repeated(services, new)
     if outcome is not Reserved.RESERVED:
         await _discard_image(services, new.start_image_key)
     _raise_unless_accepted(outcome, new)
     services.nudge.submission(new.id)
     log.info("job reserved", extra={"job_id": new.id, "credits": new.credits})
-    return await store.job(new.id)
+    # Answered from what was written: a read that failed now would make the user pay twice.
+    return Receipt(job_id=new.id, status=STATUS[JobState.RESERVED], credits=new.credits)
 
 
 async def send(services: Services, job_id: str) -> bool:
@@ -93,20 +104,27 @@ async def send(services: Services, job_id: str) -> bool:
         return False
     assert job.fal_model is not None, "a job is reserved with its model"
     outcome = await services.fal.submit(
-        job.fal_model, _arguments(services, job), webhook_url(services, job.id)
+        job.fal_model, _arguments(services, job), webhook_url(services, job)
     )
     facts = {"job_id": job.id, "attempt": job.submit_attempts, "outcome": type(outcome).__name__}
     match outcome:
         case Accepted(submission):
             facts["request_id"] = submission.request_id
+            log.info("fal accepted", extra=facts)
             overdue_s = services.policy.overdue_after_s(job.expected_render_s)
             if not await store.record_submission(
                 job.id, job.submit_attempts, submission, expected_s=overdue_s
             ):
                 log.error("fal accepted a job that has moved on: surplus request", extra=facts)
         case Declined(error):
-            await store.close_unfilled(job.id, JobState.FAILED, refunded(error, job.credits))
+            await store.close_unfilled(
+                job.id,
+                JobState.FAILED,
+                refunded(error, job.credits),
+                Grounds(attempt=job.submit_attempts),
+            )
         case NotAccepted(reason):
+            facts["reason"] = reason
             await void_attempt(services, job, reason)
         case Unknown(reason):
             facts["reason"] = reason
@@ -117,32 +135,39 @@ async def send(services: Services, job_id: str) -> bool:
     return True
 
 
-async def void_attempt(services: Services, job: Job, reason: str) -> None:
-    """Let a job try again after an attempt that made no video; park it after too many."""
-    if job.submit_attempts >= MAX_SUBMIT_ATTEMPTS:
-        await services.store.park(job, f"{job.submit_attempts} attempts failed; last: {reason}")
-        log.error("job parked", extra={"job_id": job.id, "reason": reason})
-        return
-    await services.store.submission_void(
-        job.id,
-        job.submit_attempts,
+async def void_attempt(
+    services: Services,
+    job: Job,
+    reason: str,
+    *,
+    request_id: str | None = None,
+    entry_id: str | None = None,
+) -> bool:
+    """Let a job try again, later each time, after an attempt that is proven to have no video."""
+    return await services.store.submission_void(
+        job,
         reason,
         retry_in_s=backoff(SUBMIT_RETRY_S, job.submit_attempts),
+        request_id=request_id,
+        entry_id=entry_id,
     )
 
 
-def webhook_url(services: Services, job_id: str) -> str:
-    """Where fal is to report on a job. fal does not sign this address, so it carries a seal."""
-    token = seal(services.policy.seal_key, job_id)
+def webhook_url(services: Services, job: Job) -> str:
+    """Where fal is to report on this attempt. fal does not sign the address, so it is sealed."""
+    token = seal(services.policy.seal_key, Sealed(job.id, job.submit_attempts))
     return f"{services.policy.public_base_url}/api/fal/webhook/{token}"
 
 
 def _plan(services: Services, order: Order, template: Template) -> NewJob:
     policy = services.policy
     provider = provider_named(
-        order.provider or template.provider, allow_retired=policy.allow_retired_providers
+        template.provider if order.provider is None else order.provider,
+        allow_retired=policy.allow_retired_providers,
     )
-    duration_s = order.duration_s or _default_duration(template, provider)
+    duration_s = order.duration_s
+    if duration_s is None:
+        duration_s = _default_duration(template, provider)
     # A template's options are its default provider's; another model has others.
     options = template.options if provider.name == template.provider else {}
     problems = list(provider.check(duration_s, options))
@@ -163,7 +188,7 @@ def _plan(services: Services, order: Order, template: Template) -> NewJob:
         arguments=provider.arguments(prompt=prompt, duration_s=duration_s, options=options),
         duration_s=duration_s,
         credits=provider.price(duration_s),
-        expected_render_s=provider.expected_render_s,
+        expected_render_s=round(policy.expected_render_s or provider.expected_render_s),
         # A name of its own for each request: of two under one key, the loser removes its own.
         start_image_key=f"{prefix}/start/{job_id}-{secrets.token_hex(6)}.{order.image.extension}",
         object_key=library_key(prefix, job_id),
@@ -206,6 +231,23 @@ async def _earlier(services: Services, new: NewJob) -> Job | None:
         Reserved.EXISTS if before.digest == new.digest else Reserved.CONFLICT, new
     )
     return before
+
+
+async def _repeated(services: Services, new: NewJob) -> Receipt:
+    """The job that is there already: another request's under our key, or our own.
+
+    It is our own if the answer to our reservation was lost and it was made again.
+    """
+    job = await services.store.job(new.id)
+    if job.start_image_key != new.start_image_key:
+        await _discard_image(services, new.start_image_key)
+    else:
+        services.nudge.submission(new.id)
+    return _receipt(job)
+
+
+def _receipt(job: Job) -> Receipt:
+    return Receipt(job_id=job.id, status=job.status, credits=job.credits)
 
 
 def _raise_unless_accepted(outcome: Reserved, new: NewJob) -> None:

@@ -45,9 +45,14 @@ async def by_endpoint(request: Request) -> Response:
         and (not before or generation.sequence < before)
     ]
     page, more = found[:limit], len(found) > limit
+    full = "payloads" in query.getlist("expand")
     cursor = str(page[-1].sequence) if more else None
     return JSONResponse(
-        {"items": [_item(each) for each in page], "next_cursor": cursor, "has_more": more}
+        {
+            "items": [_item(each, full=full) for each in page],
+            "next_cursor": cursor,
+            "has_more": more,
+        }
     )
 
 
@@ -85,7 +90,8 @@ def _bad(says: str) -> Response:
     return JSONResponse({"detail": says}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-def _item(generation: Generation) -> Json:
+def _item(generation: Generation, *, full: bool) -> Json:
+    """`full`: with input and output, which are left out unless `expand=payloads` asks."""
     verdict, stored = generation.verdict, generation.body is not None
     return {
         "request_id": generation.request_id,
@@ -95,8 +101,8 @@ def _item(generation: Generation) -> Json:
         "ended_at": _iso(generation.ended_at),
         "status_code": verdict.status_code if verdict else None,
         "duration": generation.inference_s if verdict else None,
-        "json_input": generation.body,
-        "json_output": verdict.body if verdict and stored else None,
+        "json_input": generation.body if full else None,
+        "json_output": verdict.body if verdict and stored and full else None,
     }
 
 

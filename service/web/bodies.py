@@ -1,5 +1,8 @@
 """Reading request bodies: bounded, and with an error that names the field and the fix."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +18,8 @@ FORM_OVERHEAD_BYTES: Final = 128 * 1024  # boundaries, part headers and the JSON
 MAX_JSON_BYTES: Final = 64 * 1024
 IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 # Clients that do not know a file's type say this; what the bytes are is checked anyway.
+WEBHOOK_BODY_S: Final = 10.0  # fal waits 15 s for an answer
+FORM_BODY_S: Final = 120.0  # 10 MB over a slow phone's uplink
 UNTYPED: Final = (None, "", "application/octet-stream")
 
 
@@ -41,10 +46,11 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The raw body, at most `limit` bytes of it. Raises TooLarge before reading further."""
     _check_announced(request, limit)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
+    async with _in_time(WEBHOOK_BODY_S):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes")
     return bytes(body)
 
 
@@ -57,10 +63,16 @@ async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
     _check_announced(request, limit)
     _bound_stream(request, limit)
     try:
-        async with request.form(max_files=1, max_fields=2, max_part_size=MAX_JSON_BYTES) as form:
+        async with _in_time(FORM_BODY_S):
+            form = await request.form(max_files=1, max_fields=2, max_part_size=MAX_JSON_BYTES)
+        try:
             order = _order(form.get("data"), set(form.keys()))
             image = await _image(form.get("startImage"), max_image_bytes)
+        finally:
+            await form.close()
     except HTTPException as error:
+        if error.status_code != 400:  # noqa: PLR2004 - 400 is the form parser's own refusal
+            raise
         raise Invalid([FieldError("body", f"is no readable form: {error.detail}")]) from error
     if isinstance(order, Order) and isinstance(image, bytes):
         return OrderForm(order, image)
@@ -101,6 +113,16 @@ def _field_error(error: Any) -> FieldError:
 
 def _errors(found: object) -> list[FieldError]:
     return found if isinstance(found, list) else []
+
+
+@contextlib.asynccontextmanager
+async def _in_time(limit_s: float) -> AsyncIterator[None]:
+    """Bounds how long a body may dribble in: connections are not for keeping."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError as error:
+        raise HTTPException(408, "The body took too long to arrive.") from error
 
 
 def _check_announced(request: Request, limit: int) -> None:

@@ -74,7 +74,9 @@ async def answer_http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(
         error.status_code,
-        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request"),
+        {404: "not_found", 405: "method_not_allowed", 408: "too_slow"}.get(
+            error.status_code, "bad_request"
+        ),
         error.detail,
         headers=error.headers,
     )
@@ -89,7 +91,7 @@ async def answer_bug(request: Request, error: Exception) -> Response:
 def _route(request: Request) -> str:
     """The path for a log, without a webhook's token."""
     path = request.url.path
-    return path.rsplit("/", 1)[0] if path.startswith("/api/fal/webhook/") else path
+    return "/api/fal/webhook/…" if path.startswith("/api/fal/webhook/") else path
 
 
 def _title(code: str) -> str:

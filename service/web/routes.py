@@ -10,6 +10,7 @@ from service.adapters.image import ImageLimits, inspect_image
 from service.adapters.migrate import find_migrations, pending
 from service.domain.errors import FieldError, Invalid, NotFound, ServiceError, TooLarge, Transient
 from service.domain.job import Job
+from service.domain.seal import unseal
 from service.flows.receive import hint, receive
 from service.flows.submit import Order, StartImage, accept
 from service.web.auth import signed_in
@@ -24,6 +25,7 @@ MAX_PAGE: Final = 100
 # A delivery that waits longer than this means that nobody is working through the inbox.
 INBOX_PATIENCE_S: Final = 300.0
 
+_SMALL_NUMBER: Final = re.compile(r"[0-9]{1,4}")
 _JOB_ID: Final = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 _IDEMPOTENCY_KEY: Final = re.compile(r"^[\x21-\x7e]{1,200}$")
 
@@ -44,7 +46,7 @@ async def submit_video(request: Request) -> Response:
     form = await read_order_form(request, settings.max_image_bytes)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     facts = await inspect_image(form.image, limits)
-    job = await accept(
+    receipt = await accept(
         runtime.services,
         Order(
             email=email,
@@ -58,7 +60,11 @@ async def submit_video(request: Request) -> Response:
             idempotency_key=key,
         ),
     )
-    answer = {"jobId": job.id, "status": job.status.value, "credits": job.credits}
+    answer = {
+        "jobId": receipt.job_id,
+        "status": receipt.status.value,
+        "credits": receipt.credits,
+    }
     return JSONResponse(answer, status_code=202)
 
 
@@ -112,6 +118,7 @@ async def receive_delivery(request: Request) -> Response:
     """POST /api/fal/webhook/{token}: 200 once the delivery is durable, however often it comes."""
     runtime = runtime_of(request)
     token = request.path_params["token"]
+    unseal(runtime.services.policy.seal_key, token)  # before a byte of a stranger's body is read
     try:
         body = await read_body(request, runtime.settings.max_webhook_bytes)
     except TooLarge:
@@ -155,7 +162,7 @@ async def _own_job(request: Request, runtime: Runtime) -> Job:
 
 def _page_size(request: Request) -> int:
     text = request.query_params.get("limit", str(PAGE))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
+    if not (_SMALL_NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_PAGE):
         raise Invalid([FieldError("limit", f"must be a whole number from 1 to {MAX_PAGE}")])
     return int(text)
 
@@ -179,7 +186,7 @@ async def _check_keys(runtime: Runtime) -> str:
 async def _check_inbox(runtime: Runtime) -> str:
     try:
         waited_s = await runtime.services.store.oldest_waiting_delivery_s()
-    except Transient as error:
+    except ServiceError as error:
         return error.code
     if waited_s is not None and waited_s > INBOX_PATIENCE_S:
         return f"a delivery has waited {int(waited_s)} s"

@@ -9,7 +9,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-GRACEFUL_S: Final = 25  # answers under way may finish; under a container's usual 30 s
+GRACEFUL_S: Final = 10  # answers under way; with the worker's 10 s under a container's 30 s
 KEEP_ALIVE_S: Final = 75  # longer than a proxy's 60 s, so that the proxy closes first
 MAX_CONNECTIONS: Final = 5_000
 BACKLOG: Final = 2_048

@@ -16,7 +16,7 @@ async def sweep_until(world: World, job_id: str, *wanted: str) -> None:
 
     async def look() -> bool | None:
         await world.runtime.store.make_due(job_id)
-        await sweep_once(world.runtime.services, "test")
+        await sweep_once(world.runtime.services)
         await world.quiet()
         job = await world.runtime.store.job(job_id)
         return True if job.state.value in wanted else None
@@ -84,7 +84,7 @@ async def test_a_submission_that_never_reached_fal_is_made_again_only_after_proo
     for _ in range(LOOKUPS_TO_PROVE_ABSENCE):
         assert (await world.counts())["submits"] == before, "no POST before the proof"
         await store.make_due(job_id)
-        await sweep_once(world.runtime.services, "test")
+        await sweep_once(world.runtime.services)
 
     assert (await store.job(job_id)).state.value == "reserved"
     assert (await world.counts())["listings"] == LOOKUPS_TO_PROVE_ABSENCE

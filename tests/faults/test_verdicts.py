@@ -4,6 +4,7 @@ import pytest
 
 from service.domain.job import JobError, JobState
 from service.flows.reconcile import sweep_once
+from service.ports import Grounds
 from tests.faults.test_submission import money, sweep_until
 from tests.world import World, eventually
 
@@ -17,7 +18,7 @@ async def test_a_lost_webhook_costs_two_fal_calls(world: World) -> None:
     await until_fal_is_done(world)
 
     await world.runtime.store.make_due(job_id)
-    await sweep_once(world.runtime.services, "test")
+    await sweep_once(world.runtime.services)
     await world.until(job_id, "completed")
 
     counts = await world.counts()
@@ -102,7 +103,7 @@ async def test_success_without_a_video_keeps_the_reservation_for_a_person(world:
 
     async def parked() -> bool | None:
         await world.runtime.store.make_due(job_id)
-        await sweep_once(world.runtime.services, "test")
+        await sweep_once(world.runtime.services)
         await world.quiet()
         return True if (await world.runtime.store.job(job_id)).parked else None
 
@@ -172,7 +173,7 @@ async def test_a_video_that_arrives_after_the_refund_is_never_silent_and_never_d
     job_id = await world.submit()
     await world.until_state(job_id, "submitted")
     await world.runtime.store.close_unfilled(
-        job_id, JobState.FAILED, JobError(code="given_up", message="By hand.")
+        job_id, JobState.FAILED, JobError(code="given_up", message="By hand."), Grounds()
     )
 
     async def handled() -> str | None:
