@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,7 +14,6 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 SHORTEST_SECRET: Final = 32  # characters; HS256 and the seal need 256 bits
@@ -49,7 +48,7 @@ def _address(value: str) -> str:
         raise ValueError("must be an http:// or https:// address")
     if parts.username or parts.password:
         raise ValueError("must not carry a user name or password")
-    return value.rstrip("/")
+    return parts._replace(scheme=parts.scheme.lower()).geturl().rstrip("/")
 
 
 def _strong(value: SecretStr) -> SecretStr:
@@ -123,12 +122,6 @@ class Settings(BaseModel):
             raise ValueError("must start with surrealkv://, mem://, ws:// or wss://")
         return value
 
-    @model_validator(mode="after")
-    def _safe_in_production(self) -> Self:
-        if self.environment == "production" and self.auth_development_user:
-            raise ValueError("AUTH_DEVELOPMENT_USER: only with ENVIRONMENT=development")
-        return self
-
     @property
     def development(self) -> bool:
         return self.environment == "development"
@@ -177,23 +170,18 @@ def read_settings(environ: Mapping[str, str], needs: Needs) -> Settings:
         # Judge the rest as if the broken ones were absent, so that one run shows them all.
         broken = {each.setting.lower() for each in problems}
         sound = {name: value for name, value in given.items() if name not in broken}
-        sound.pop("auth_development_user", None)
         settings = Settings.model_validate(sound)
     else:
         broken = set()
     missing = [each for each in _missing(settings, needs) if each.setting.lower() not in broken]
-    problems += missing + _plain_http(settings)
+    problems += missing + _unsafe(settings)
     if problems:
         raise SettingsError(problems)
     return settings
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> Problem:
-    text = message.removeprefix("Value error, ")
-    if location:
-        return Problem(str(location[0]).upper(), text)
-    name, _, rest = text.partition(": ")
-    return Problem(name, rest)
+    return Problem(str(location[0]).upper(), message.removeprefix("Value error, "))
 
 
 def _missing(settings: Settings, needs: Needs) -> list[Problem]:
@@ -215,12 +203,18 @@ def _missing(settings: Settings, needs: Needs) -> list[Problem]:
     return problems
 
 
-def _plain_http(settings: Settings) -> list[Problem]:
-    """Addresses that are not https, where nothing on the way may read or change what passes."""
+def _unsafe(settings: Settings) -> list[Problem]:
+    """What only development may do.
+
+    Plain http, which can be read and changed on its way, and a user without a sign-in.
+    """
     if settings.development:
         return []
-    return [
+    problems = [
         Problem(name.upper(), "must be https:// (or set ENVIRONMENT=development)")
         for name in _OUTBOUND
         if str(getattr(settings, name) or "https://").startswith("http://")
     ]
+    if settings.auth_development_user:
+        problems.append(Problem("AUTH_DEVELOPMENT_USER", "only with ENVIRONMENT=development"))
+    return problems

@@ -15,6 +15,7 @@ import httpx
 import jwt
 from PIL import Image
 
+from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.outbound import tls_context
 from service.flows.audit import AuditReport, audit
 from service.sandbox.object_store import ObjectStore
@@ -153,7 +154,9 @@ class World:
         await self.runtime.nudges.quiet()
 
     async def audit(self) -> AuditReport:
-        return await audit(self.runtime.store, self.runtime.services.bucket)
+        return await audit(
+            SurrealAuditStore(self.runtime.store.database), self.runtime.services.bucket
+        )
 
 
 def environment(sandbox: Sandbox, port: int, **overrides: str) -> dict[str, str]:

@@ -112,7 +112,7 @@ class HttpFal:
             if error.status_code == httpx.codes.NOT_FOUND:
                 return Missing()
             raise _failure("status", error.status_code) from error
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise Transient(f"fal's status answer is not understood: {error!r}") from error
         if not isinstance(status, Completed):
             return Pending(type(status).__name__)
@@ -181,7 +181,11 @@ class HttpFal:
     def _own(self, url: str | None) -> str | None:
         if url is None:
             return None
-        ours, given = urlsplit(self._settings.queue_url), urlsplit(url)
+        try:
+            given = urlsplit(url)
+        except ValueError:
+            return None
+        ours = urlsplit(self._settings.queue_url)
         same = (given.scheme, given.netloc) == (ours.scheme, ours.netloc)
         return url if same else None
 
@@ -196,9 +200,9 @@ def _outcome(response: httpx.Response) -> SubmitOutcome:
                 return Accepted(
                     Submission(
                         request_id=request_id,
-                        status_url=body.get("status_url"),
-                        response_url=body.get("response_url"),
-                        cancel_url=body.get("cancel_url"),
+                        status_url=_text(body.get("status_url")),
+                        response_url=_text(body.get("response_url")),
+                        cancel_url=_text(body.get("cancel_url")),
                     )
                 )
             case _:
@@ -234,12 +238,16 @@ def _failure(what: str, code: int) -> Transient:
     return kind(f"fal answered {code} to a {what} request")
 
 
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _json(response: httpx.Response) -> Any:
     if len(response.content) > MAX_ANSWER_BYTES:
         return None
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -78,7 +78,7 @@ class KeySet(Generic[Key]):
             self.fetches += 1
             try:
                 keys = await self._load()
-            except (httpx.HTTPError, ValueError, TimeoutError) as error:
+            except (httpx.HTTPError, ValueError, RecursionError, TimeoutError) as error:
                 log.warning("key set not fetched", extra={"url": self._url, "reason": str(error)})
                 return
             self._keys, self._fetched_at = keys, time.monotonic()

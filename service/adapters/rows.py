@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from surrealdb import RecordID
 
-from service.domain.audit import AuditAccount, AuditJob
 from service.domain.credits import Balance, EntryKind, LedgerEntry, account_name
 from service.domain.inbox import InboxEntry
-from service.domain.job import Job, JobError, JobState, Settlement, Status, Submission
+from service.domain.job import Job, JobError, JobState, Status, Submission
 from service.domain.templates import Template
 
 Row = Mapping[str, Any]
@@ -58,7 +57,7 @@ def _moment(value: datetime) -> datetime:
     return datetime.fromtimestamp(value.timestamp(), UTC)
 
 
-def _maybe_moment(value: datetime | None) -> datetime | None:
+def maybe_moment(value: datetime | None) -> datetime | None:
     return None if value is None else _moment(value)
 
 
@@ -135,8 +134,8 @@ def to_job(row: Row) -> Job:
         version=row["version"],
         created_at=_moment(row["created_at"]),
         updated_at=_moment(row["updated_at"]),
-        attempted_at=_maybe_moment(row.get("attempted_at")),
-        submitted_at=_maybe_moment(row.get("submitted_at")),
+        attempted_at=maybe_moment(row.get("attempted_at")),
+        submitted_at=maybe_moment(row.get("submitted_at")),
         read_at=_moment(row["read_at"]),
     )
 
@@ -162,47 +161,7 @@ def to_inbox_entry(row: Row) -> InboxEntry:
         stale=row["stale"],
         attempts=row["attempts"],
         received_at=_moment(row["received_at"]),
-        handled_at=_maybe_moment(row.get("handled_at")),
+        handled_at=maybe_moment(row.get("handled_at")),
         outcome=row.get("outcome"),
         parked=row["parked"],
-    )
-
-
-def to_audit_account(row: Row, sums: list[Row], unfinished: list[Row]) -> AuditAccount:
-    """An account's row beside the grouped sums of its ledger entries and unfinished jobs."""
-    open_rows = [each for each in unfinished if each["account"] == row["id"]]
-    return AuditAccount(
-        name=str(row["id"].id),
-        granted=row["granted"],
-        available=row["available"],
-        reserved=row["reserved"],
-        captured=row["captured"],
-        in_flight=row["in_flight"],
-        entries={
-            EntryKind(each["kind"]): each["credits"]
-            for each in sums
-            if each["account"] == row["id"]
-        },
-        open_jobs=sum(each["jobs"] for each in open_rows),
-        open_credits=sum(each["credits"] for each in open_rows),
-    )
-
-
-def to_audit_job(row: Row) -> AuditJob:
-    settlement = row.get("settlement")
-    return AuditJob(
-        id=str(row["id"].id),
-        state=JobState(row["state"]),
-        status=Status(row["status"]),
-        credits=row["credits"],
-        parked=row["parked"],
-        due=_maybe_moment(row.get("due")),
-        taken_over=row["taken_over"],
-        has_error=row.get("error") is not None,
-        object_key=row.get("object_key"),
-        object_size=row.get("object_size"),
-        object_sha256=row.get("object_sha256"),
-        settlement=Settlement(settlement["kind"]) if settlement else None,
-        settled_credits=settlement["credits"] if settlement else None,
-        library_key=row.get("library_key"),
     )

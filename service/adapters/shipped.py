@@ -23,14 +23,14 @@ _FIELDS = {
 def load_shipped_templates() -> tuple[Template, ...]:
     """The templates every installation starts with."""
     path = Path(__file__).parents[1] / "templates.json"
-    return tuple(parse_templates(path.read_text("utf-8")))
+    return tuple(parse_templates(path.read_bytes()))
 
 
-def parse_templates(text: str) -> list[Template]:
+def parse_templates(text: bytes) -> list[Template]:
     """One template, or a list of them. Raises Invalid naming every field that is wrong."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid([FieldError("file", f"is not JSON: {error}")]) from error
     items = data if isinstance(data, list) else [data]
     errors: list[FieldError] = []

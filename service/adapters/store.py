@@ -17,8 +17,6 @@ from service.adapters.rows import (
     settlement_record,
     state_names,
     template_params,
-    to_audit_account,
-    to_audit_job,
     to_balance,
     to_inbox_entry,
     to_job,
@@ -26,13 +24,12 @@ from service.adapters.rows import (
     to_template,
 )
 from service.adapters.surreal import Database
-from service.domain.audit import AuditAccount, AuditJob, Invariant, Violation
 from service.domain.credits import Balance, LedgerEntry, account_name
 from service.domain.errors import NotFound
 from service.domain.inbox import Delivery, InboxEntry
 from service.domain.job import Job, JobError, JobState, NewJob, Submission, enters_from
 from service.domain.templates import Template
-from service.ports import Applied, Grounds, Reserved, Settled, StoredObject, Stray
+from service.ports import Applied, Grounds, Reserved, Settled, StoredObject
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +118,8 @@ class SurrealStore:
         rows = await self._read(
             "read_jobs", account=account_record(email), before=cursor, limit=limit
         )
+        if rows is None:
+            raise NotFound("there is no such page")
         return [to_job(row) for row in rows]
 
     async def begin_submission(self, job_id: str, *, grace_s: float) -> Job | None:
@@ -303,32 +302,6 @@ class SurrealStore:
     async def oldest_waiting_delivery_s(self) -> float | None:
         waited = await self._read("read_health")
         return None if waited is None else float(waited)
-
-    # ---------------------------------------------------------------------------------- audit
-
-    async def audit_accounts(self) -> list[AuditAccount]:
-        found = await self._read("audit_accounts")
-        return [to_audit_account(row, found["sums"], found["open"]) for row in found["accounts"]]
-
-    async def audit_jobs(self, after: str | None, limit: int) -> list[AuditJob]:
-        cursor = None if after is None else job_record(after)
-        return [
-            to_audit_job(row) for row in await self._read("audit_jobs", after=cursor, limit=limit)
-        ]
-
-    async def audit_stray(self) -> Stray:
-        found = await self._read("audit_stray")
-        problems = {
-            "ledger": (Invariant.SETTLED_ONCE, "a settlement of no ended job"),
-            "library": (Invariant.DELIVERED, "a library row of no ready job"),
-            "inbox": (Invariant.ACCEPTED_IS_KEPT, "nothing will handle it"),
-        }
-        violations = [
-            Violation(invariant, subject, problem)
-            for table, (invariant, problem) in problems.items()
-            for subject in found[table]
-        ]
-        return Stray(waiting=found["waiting"], violations=tuple(violations))
 
     # -------------------------------------------------------------------------------- plumbing
 

@@ -74,11 +74,11 @@ class Tokens:
 
 def parse_public_key(jwk: Jwk) -> jwt.PyJWK | None:
     """A public signature key of the issuer's set, or None if it is of another kind."""
-    if jwk.get("kty") not in {"RSA", "EC", "OKP"}:
+    if jwk.get("kty") not in ("RSA", "EC", "OKP"):
         return None
     try:
         return jwt.PyJWK(dict(jwk))
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, TypeError, ValueError):
         return None
 
 

@@ -4,6 +4,7 @@ import argparse
 from contextlib import AsyncExitStack
 from functools import partial
 
+from service.adapters.audit_store import SurrealAuditStore
 from service.commands.running import run_command, say, say_json
 from service.domain.audit import Invariant
 from service.flows.audit import AuditReport, audit
@@ -27,7 +28,7 @@ async def audit_now(settings: Settings, options: argparse.Namespace) -> int:
         bucket = None
         if not options.no_objects:
             bucket = await stack.enter_async_context(open_bucket_alone(settings))
-        report = await audit(store, bucket)
+        report = await audit(SurrealAuditStore(store.database), bucket)
     if options.json:
         say_json(report_view(report))
     else:

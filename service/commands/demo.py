@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from service.adapters.audit_store import SurrealAuditStore
 from service.commands.audit import print_report
 from service.commands.children import ChildFailed
 from service.commands.local import USER, Local, running_web, sandbox_environment
@@ -187,7 +188,7 @@ async def _audit(local: Local) -> AuditReport:
     """With the web process ended, the directory is ours: check the invariants on it."""
     settings = read_settings(local.environment, Needs.WORK)
     async with open_store(settings) as store, open_bucket_alone(settings) as bucket:
-        return await audit(store, bucket)
+        return await audit(SurrealAuditStore(store.database), bucket)
 
 
 def _tidy(folder: Path) -> None:

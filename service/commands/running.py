@@ -29,7 +29,8 @@ def run_command(act: Callable[[Settings], Coroutine[Any, Any, int]], needs: Need
     except (ServiceError, NotMigrated, MigrationFailed) as error:
         return complain(str(error), FAILED)
     except OSError as error:
-        return complain(f"{error.strerror or error}", FAILED)
+        where = f"{error.filename}: " if error.filename else ""
+        return complain(f"{where}{error.strerror or error}", FAILED)
     except KeyboardInterrupt:
         return 130
 

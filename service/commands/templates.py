@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def load_now(settings: Settings, options: argparse.Namespace) -> int:
     """All templates of the file, or none if one is wrong."""
-    templates = parse_templates(options.file.read_text("utf-8"))
+    templates = parse_templates(options.file.read_bytes())
     async with open_store(settings) as store:
         for template in templates:
             await store.save_template(template)

@@ -115,6 +115,8 @@ def parse_result(status_code: int, body: Any, *, error_type: str | None = None) 
         return refusal
     if status_code == 404 and isinstance(body, dict):  # noqa: PLR2004 - HTTP's Not Found
         return Missing()
+    if 400 <= status_code < 500 and isinstance(body, dict) and status_code not in _NOT_A_REFUSAL:  # noqa: PLR2004
+        return Unusable(f"fal ended the request with HTTP {status_code}: {body.get('detail')}")
     kind = error_type or (body.get("error_type") if isinstance(body, dict) else None)
     if status_code >= 500 and kind:  # noqa: PLR2004 - HTTP's server errors
         return Broke(f"fal's result is an error: HTTP {status_code} {kind}")

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 HEADER: Final = "X-Sandbox-Faults"
-_TOKEN: Final = re.compile(r"#sandbox:(\S+)")
+_TOKEN: Final = re.compile(r"#sandbox:([\w=.,]*\w)")
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,6})?")
 
 

@@ -2,11 +2,17 @@
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from service.domain.errors import ServiceError
 from service.web import routes
-from service.web.problems import answer_bug, answer_http_error, answer_service_error
+from service.web.problems import (
+    answer_bug,
+    answer_http_error,
+    answer_nobody,
+    answer_service_error,
+)
 from service.wiring import Runtime
 
 
@@ -28,6 +34,7 @@ def build_app(runtime: Runtime) -> Starlette:
         exception_handlers={
             ServiceError: answer_service_error,
             HTTPException: answer_http_error,
+            ClientDisconnect: answer_nobody,
             Exception: answer_bug,
         },
     )

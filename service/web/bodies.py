@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ FORM_OVERHEAD_BYTES: Final = 128 * 1024  # boundaries, part headers and the JSON
 MAX_JSON_BYTES: Final = 64 * 1024
 IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 # Clients that do not know a file's type say this; what the bytes are is checked anyway.
+_PARTS: Final = frozenset({"data", "startImage"})
 WEBHOOK_BODY_S: Final = 10.0  # fal waits 15 s for an answer
 FORM_BODY_S: Final = 120.0  # 10 MB over a slow phone's uplink
 UNTYPED: Final = (None, "", "application/octet-stream")
@@ -66,7 +67,7 @@ async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
         async with _in_time(FORM_BODY_S):
             form = await request.form(max_files=1, max_fields=2, max_part_size=MAX_JSON_BYTES)
         try:
-            order = _order(form.get("data"), set(form.keys()))
+            order = _order(form.getlist("data"), set(form.keys()))
             image = await _image(form.get("startImage"), max_image_bytes)
         finally:
             await form.close()
@@ -79,12 +80,13 @@ async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
     raise Invalid([*_errors(image), *_errors(order)])
 
 
-def _order(part: UploadFile | str | None, names: set[str]) -> Order | list[FieldError]:
+def _order(parts: Sequence[UploadFile | str], names: set[str]) -> Order | list[FieldError]:
     unknown = [FieldError(each, "is not a part of this form") for each in names - _PARTS]
-    if part is None:
+    if not parts:
         return [*unknown, FieldError("data", "is missing: JSON with templateSlug and variables")]
-    if isinstance(part, UploadFile):
-        return [*unknown, FieldError("data", "must be a plain field, not a file")]
+    part = parts[0]
+    if len(parts) > 1 or isinstance(part, UploadFile):
+        return [*unknown, FieldError("data", "must be one plain field, not a file")]
     try:
         order = Order.model_validate_json(part)
     except ValidationError as error:
@@ -101,9 +103,6 @@ async def _image(part: UploadFile | str | None, limit: int) -> bytes | list[Fiel
         raise TooLarge(f"startImage is larger than {limit} bytes")
     data = await part.read()
     return data or [FieldError("startImage", "is empty")]
-
-
-_PARTS: Final = frozenset({"data", "startImage"})
 
 
 def _field_error(error: Any) -> FieldError:

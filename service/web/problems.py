@@ -82,6 +82,12 @@ async def answer_http_error(_: Request, error: Exception) -> Response:
     )
 
 
+async def answer_nobody(request: Request, _: Exception) -> Response:
+    """The client hung up before its body was there: nothing was done, nobody is listening."""
+    log.info("client hung up", extra={"path": _route(request)})
+    return Response(status_code=400)
+
+
 async def answer_bug(request: Request, error: Exception) -> Response:
     """Anything else is our bug. The caller learns that; the log learns why."""
     log.error("unexpected error", extra={"path": _route(request)}, exc_info=error)

@@ -4,9 +4,10 @@ import asyncio
 import dataclasses
 import itertools
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.rows import job_record
 from service.adapters.store import SurrealStore
 from service.domain.audit import Violation
@@ -14,7 +15,7 @@ from service.domain.credits import Balance
 from service.domain.inbox import Delivery
 from service.domain.job import Job, JobError, JobState, NewJob, Submission
 from service.flows.audit import audit
-from service.ports import Applied, Reserved, Settled, StoredObject
+from service.ports import Applied, Grounds, Reserved, Settled, StoredObject
 
 T = TypeVar("T")
 
@@ -68,7 +69,12 @@ def request_of(job_id: str) -> str:
 
 def delivery(job_id: str = "v1x", body: bytes = b'{"status":"OK"}', **changes: Any) -> Delivery:
     message = Delivery(
-        job_id=job_id, request_id=request_of(job_id), user_id="us", body=body, stale=False
+        job_id=job_id,
+        attempt=1,
+        request_id=request_of(job_id),
+        user_id="us",
+        body=body,
+        stale=False,
     )
     return dataclasses.replace(message, **changes)
 
@@ -113,7 +119,7 @@ async def unknown(store: SurrealStore, job: Job) -> bool:
 
 
 async def void(store: SurrealStore, job: Job) -> bool:
-    return await store.submission_void(job.id, job.submit_attempts, "429", retry_in_s=LONG_S)
+    return await store.submission_void(job, "429", retry_in_s=LONG_S)
 
 
 async def rendered(
@@ -138,8 +144,22 @@ async def settle(store: SurrealStore, job: Job) -> Settled:
     return await store.settle_ready(job.id, job.fence, stored(job.id))
 
 
-async def close(store: SurrealStore, job_id: str, to: JobState = JobState.FAILED) -> Applied:
-    return await store.close_unfilled(job_id, to, BROKEN)
+async def close(
+    store: SurrealStore,
+    job_id: str,
+    to: JobState = JobState.FAILED,
+    *,
+    fence: int | None = None,
+    attempt: int | None = None,
+    request_id: str | None = None,
+    entry_id: str | None = None,
+) -> Applied:
+    grounds = Grounds(attempt=attempt, fence=fence, request_id=request_id, entry_id=entry_id)
+    return await store.close_unfilled(job_id, to, BROKEN, grounds)
+
+
+async def give_back(store: SurrealStore, job: Job, retry_in_s: float = 0) -> bool:
+    return await store.give_back(job, "503", retry_in_s=retry_in_s, counted=True)
 
 
 async def job_in(store: SurrealStore, state: JobState, **changes: Any) -> Job:
@@ -176,7 +196,7 @@ async def row(store: SurrealStore, job_id: str) -> dict[str, Any]:
 
 
 async def violations(store: SurrealStore) -> list[Violation]:
-    return (await audit(store, None)).violations
+    return (await audit(SurrealAuditStore(store.database), None)).violations
 
 
 def amounts(balance: Balance) -> tuple[int, int, int, int]:
@@ -216,8 +236,3 @@ async def until_passed(store: SurrealStore, moment: datetime) -> None:
         return True if now > moment else None
 
     await until(look)
-
-
-def utc(*parts: int) -> datetime:
-    year, month, day, *rest = parts
-    return datetime(year, month, day, *rest, tzinfo=UTC)

@@ -3,8 +3,9 @@
 Each engine is opened and migrated once; tests share it, and each finds its tables empty.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
@@ -16,6 +17,20 @@ from tests.store.bench import TABLES
 
 # A server joins by its name here, and its address and sign-in in `settings_of`.
 ENGINES = ("mem", "surrealkv")
+
+
+@pytest.fixture(scope="session")
+def disk() -> Iterator[Path]:
+    """A folder in memory where there is one: what is tested here is no disk's patience."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def folder(disk: Path) -> Iterator[Path]:
+    with TemporaryDirectory(dir=disk) as folder:
+        yield Path(folder)
 
 
 def settings_of(engine: str, folder: Path) -> DatabaseSettings:
@@ -38,10 +53,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def migrated(
-    engine: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Database]:
-    database = Database(settings_of(engine, tmp_path_factory.mktemp("database") / "shared"))
+async def migrated(engine: str, disk: Path) -> AsyncIterator[Database]:
+    database = Database(settings_of(engine, disk / engine))
     await database.open()
     await migrate(database, find_migrations(), report=lambda _: None)
     yield database
@@ -56,9 +69,9 @@ async def store(migrated: Database) -> SurrealStore:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def empty(engine: str, tmp_path: Path) -> AsyncIterator[Database]:
+async def empty(engine: str, folder: Path) -> AsyncIterator[Database]:
     """A database of its own without any table."""
-    database = Database(settings_of(engine, tmp_path / "db"))
+    database = Database(settings_of(engine, folder / "db"))
     await database.open()
     yield database
     await database.close()

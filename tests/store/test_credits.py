@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,6 +10,7 @@ from service.adapters.rows import account_record, job_record
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Rejected, Thrown
 from service.domain.credits import Balance
+from service.domain.errors import NotFound
 from service.domain.job import JobState
 from service.domain.templates import Template
 from service.ports import Applied, Reserved, Settled
@@ -134,12 +135,13 @@ async def test_capture_then_release_is_the_capture_alone(store: SurrealStore) ->
 
 async def test_release_then_capture_is_the_release_alone(store: SurrealStore) -> None:
     job = await job_in(store, JobState.RENDERED)
-    assert await bench.close(store, job.id) is Applied.CLOSED
+    assert await bench.close(store, job.id, fence=job.fence) is Applied.CLOSED
     assert await bench.settle(store, job) is Settled.STALE
     assert await bench.close(store, job.id) is Applied.REPEAT
     assert await bench.close(store, job.id, JobState.CANCELLED) is Applied.REFUSED
     assert await bench.credits_of(store) == (PRICE, 0, 0, PRICE)
     assert await bench.settlements(store) == [("release", PRICE)]
+    assert (await store.ledger(OWNER, 1))[0].id == f"{job.id}/settlement"
     assert await store.database.read("RETURN count(SELECT VALUE id FROM library)") == 0
 
 
@@ -161,7 +163,7 @@ async def test_the_ledger_tells_a_jobs_whole_story_newest_first(store: SurrealSt
     assert [entry.kind for entry in entries] == ["capture", "reserve", "grant"]
     assert [entry.credits for entry in entries] == [PRICE] * 3
     assert [entry.job_id for entry in entries] == [job.id, job.id, None]
-    assert entries[0].id == f"{job.id}/settlement"
+    assert [entry.id for entry in entries[:2]] == [f"{job.id}/settlement", f"{job.id}/reserve"]
     assert [entry.id for entry in await store.ledger(OWNER, 1)] == [entries[0].id]
 
 
@@ -248,29 +250,42 @@ async def test_a_job_that_costs_nothing_is_reserved_and_settled(store: SurrealSt
     assert job.credits == 0
 
 
+async def listed(store: SurrealStore, size: int) -> list[str]:
+    """Every job of the owner, page by page; more pages than there are rows is a failure."""
+    seen: list[str] = []
+    before = None
+    while page := await store.jobs(OWNER, before=before, limit=size):
+        seen += [job.id for job in page]
+        before = page[-1].id
+        assert len(seen) <= 20
+    return seen
+
+
 async def test_pages_of_jobs_are_newest_first_complete_and_the_owners_own(
     store: SurrealStore,
 ) -> None:
-    made = [(await bench.reserved_job(store)).id for _ in range(7)]
-    await bench.reserved_job(store, email=BEN)
-    seen: list[str] = []
-    page = await store.jobs(OWNER, before=None, limit=3)
-    while page:
-        seen += [job.id for job in page]
-        page = await store.jobs(OWNER, before=page[-1].id, limit=3)
-    assert seen == made[::-1]
+    made = []
+    for number in range(7):  # ids in the other order than times
+        made.append(await bench.reserved_id(store, job_id=f"p{9 - number}"))
+        await bench.reserved_id(store, job_id=f"b{number}", email=BEN)
+    assert await listed(store, 3) == made[::-1]
 
 
-async def test_a_page_before_an_unknown_job_is_empty(store: SurrealStore) -> None:
-    await bench.reserved_job(store)
-    assert await store.jobs(OWNER, before="no-such-job", limit=3) == []
+@pytest.mark.parametrize("whose", ["nobody's", "another's"])
+async def test_a_page_after_a_job_that_is_not_the_owners_is_not_found(
+    store: SurrealStore, whose: str
+) -> None:
+    await bench.reserved_id(store)
+    other = await bench.reserved_id(store, email=BEN)
+    with pytest.raises(NotFound):
+        await store.jobs(OWNER, before=other if whose == "another's" else "none", limit=3)
 
 
 async def test_jobs_of_the_same_instant_are_all_listed(store: SurrealStore) -> None:
     """Jobs of the old system kept their time to the second, so many share one."""
     template = await bench.reserved_job(store)
     account = account_record(OWNER)
-    moment = bench.utc(2025, 5, 1, 12)
+    moment = datetime(2025, 5, 1, 12, tzinfo=UTC)
     for number in range(5):
         await store.database.write(
             "CREATE $job SET account = $account, email = $email, state = 'failed', provider = 'x',"
@@ -281,12 +296,9 @@ async def test_jobs_of_the_same_instant_are_all_listed(store: SurrealStore) -> N
             email=OWNER,
             moment=moment,
         )
-    seen: list[str] = []
-    page = await store.jobs(OWNER, before=None, limit=2)
-    while page:
-        seen += [job.id for job in page]
-        page = await store.jobs(OWNER, before=page[-1].id, limit=2)
-    assert sorted(seen) == sorted([template.id, *(f"old{number}" for number in range(5))])
+    assert sorted(await listed(store, 2)) == sorted(
+        [template.id, *(f"old{number}" for number in range(5))]
+    )
 
 
 async def test_templates_are_kept_and_an_operators_wording_stays(store: SurrealStore) -> None:
@@ -341,8 +353,8 @@ async def test_thirty_racing_ends_of_one_job_settle_it_once(store: SurrealStore)
     job = await job_in(store, JobState.RENDERED)
     racers = [
         *(bench.settle(store, job) for _ in range(10)),
-        *(bench.close(store, job.id) for _ in range(10)),
-        *(bench.close(store, job.id, JobState.CANCELLED) for _ in range(10)),
+        *(bench.close(store, job.id, fence=job.fence) for _ in range(10)),
+        *(bench.close(store, job.id, JobState.CANCELLED, fence=job.fence) for _ in range(10)),
     ]
     outcomes = await asyncio.gather(*racers)
     assert sum(each in (Settled.SETTLED, Applied.CLOSED) for each in outcomes) == 1

@@ -1,6 +1,8 @@
 """What is due: found by index, put off further each time, shared by sweeps, never parked."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -67,7 +69,7 @@ async def test_every_unfinished_state_becomes_due_and_no_final_one_does(
 @pytest.mark.parametrize("state", UNFINISHED)
 async def test_a_parked_job_is_never_due(store: SurrealStore, state: JobState) -> None:
     job = await job_in(store, state)
-    assert await store.park(job, "odd")
+    assert await store.park(job, "odd", leased=True)
     assert not await store.make_due(job.id)
     await make_all_due(store)
     assert await due_ids(store) == []
@@ -140,7 +142,7 @@ async def test_a_leased_job_is_due_when_its_lease_is_over(store: SurrealStore) -
 
 async def test_a_lease_given_back_is_due_after_the_wait(store: SurrealStore) -> None:
     job = await job_in(store, JobState.RENDERED)
-    await store.give_back(job.id, job.fence, "503", retry_in_s=0)
+    assert await bench.give_back(store, job)
     assert await due_ids(store) == [job.id]
 
 
@@ -154,17 +156,18 @@ async def test_due_deliveries_are_shared_and_put_off(store: SurrealStore) -> Non
     assert await store.due_deliveries(50, retry_in_s=LONG_S) == []
 
 
-@pytest.mark.parametrize("ending", ["closed", "parked", "rendered", "failed"])
+@pytest.mark.parametrize("ending", ["closed", "parked", "rendered", "failed", "void"])
 async def test_a_handled_or_parked_delivery_is_never_due(store: SurrealStore, ending: str) -> None:
     job = await job_in(store, JobState.SUBMITTED)
     entry = delivery(job.id)
     await store.record_delivery(entry, grace_s=0)
-    acts = {
+    acts: dict[str, Callable[[], Awaitable[object]]] = {
         "closed": lambda: store.close_delivery(entry.entry_id, "late"),
         "parked": lambda: store.park_delivery(entry.entry_id, "unreadable"),
         "rendered": lambda: bench.rendered(store, job.id, entry_id=entry.entry_id),
-        "failed": lambda: store.close_unfilled(
-            job.id, JobState.FAILED, bench.BROKEN, entry_id=entry.entry_id
+        "failed": lambda: bench.close(store, job.id, entry_id=entry.entry_id),
+        "void": lambda: store.submission_void(
+            job, "broke", retry_in_s=LONG_S, entry_id=entry.entry_id
         ),
     }
     await acts[ending]()
@@ -174,13 +177,19 @@ async def test_a_handled_or_parked_delivery_is_never_due(store: SurrealStore, en
     assert await store.take_delivery(entry.entry_id, retry_in_s=1) is None
 
 
-async def test_health_tells_how_long_the_oldest_due_delivery_has_waited(
+async def test_health_tells_how_long_the_oldest_open_delivery_has_waited(
     store: SurrealStore,
 ) -> None:
     assert await store.oldest_waiting_delivery_s() is None
-    await store.record_delivery(delivery(body=b"later"), grace_s=LONG_S)
-    assert await store.oldest_waiting_delivery_s() is None
-    await store.record_delivery(delivery(body=b"now"), grace_s=0)
+    entries = [delivery(body=b"1"), delivery(body=b"2")]
+    for entry in entries:
+        await store.record_delivery(entry, grace_s=LONG_S)
+        started = await store.database.read("RETURN time::now()")
+        await bench.until_passed(store, started + timedelta(seconds=1))
     waited = await store.oldest_waiting_delivery_s()
     assert waited is not None
-    assert 0 <= waited < 60
+    assert 2 <= waited < 60
+    await store.close_delivery(entries[0].entry_id, "late")
+    younger = await store.oldest_waiting_delivery_s()
+    assert younger is not None
+    assert 1 <= younger < waited

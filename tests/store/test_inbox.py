@@ -32,6 +32,7 @@ async def test_a_delivery_is_kept_to_the_byte(store: SurrealStore) -> None:
     assert entry is not None
     assert (entry.body, entry.stale, entry.job_id) == (BODY, True, message.job_id)
     assert (entry.id, entry.request_id) == (message.entry_id, message.request_id)
+    assert entry.attempt == message.attempt
     assert (entry.attempts, entry.handled_at, entry.outcome) == (1, None, None)
     assert not entry.parked
 
@@ -123,11 +124,27 @@ async def test_a_refusal_closes_its_entry_and_the_first_outcome_stays(store: Sur
     message = delivery(job.id)
     await store.record_delivery(message, grace_s=0)
     for expected in (Applied.CLOSED, Applied.REPEAT):
-        done = await store.close_unfilled(
-            job.id, JobState.FAILED, bench.BROKEN, entry_id=message.entry_id
-        )
+        done = await bench.close(store, job.id, entry_id=message.entry_id)
         assert done is expected
     assert await outcome(store, message.entry_id) == "closed"
+
+
+async def test_a_broken_request_closes_its_entry_and_the_first_outcome_stays(
+    store: SurrealStore,
+) -> None:
+    job = await job_in(store, JobState.SUBMITTED)
+    message = delivery(job.id)
+    await store.record_delivery(message, grace_s=0)
+    for expected in (True, False):
+        done = await store.submission_void(
+            job, "broke", retry_in_s=LONG_S, entry_id=message.entry_id
+        )
+        assert done is expected
+    assert await outcome(store, message.entry_id) == "void"
+    late = delivery(job.id, body=b"again")
+    await store.record_delivery(late, grace_s=0)
+    await store.submission_void(job, "broke", retry_in_s=LONG_S, entry_id=late.entry_id)
+    assert await outcome(store, late.entry_id) == "superseded"
 
 
 async def test_a_delivery_for_an_unknown_job_is_still_kept_and_closed(store: SurrealStore) -> None:

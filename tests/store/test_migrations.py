@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,7 +18,7 @@ from service.domain.job import STATUS, JobState
 from tests.store.bench import TABLES
 
 
-async def run(database: Database, migrations: list[Migration]) -> tuple[int, list[str]]:
+async def run(database: Database, migrations: Sequence[Migration]) -> tuple[int, list[str]]:
     lines: list[str] = []
     return await migrate(database, migrations, lines.append), lines
 
@@ -104,6 +105,12 @@ async def test_a_runner_waits_for_another_and_a_dead_ones_lock_runs_out(empty: D
     until = await empty.read("SELECT VALUE until FROM ONLY schema_lock:one")
     await run(empty, find_migrations())
     assert await empty.read("RETURN time::now()") > until
+
+
+async def test_asking_what_is_pending_changes_nothing(empty: Database) -> None:
+    migrations = find_migrations()
+    assert await pending(empty, migrations) == [each.name for each in migrations]
+    assert await tables(empty) == {}
 
 
 async def test_a_death_between_a_migration_and_its_record_is_repeated_harmlessly(

@@ -14,6 +14,17 @@ from tests.store.bench import ALL_STATES, LONG_S, PRICE, job_in
 
 Act = Callable[[SurrealStore, Job], Awaitable[Any]]
 
+
+async def close(store: SurrealStore, job: Job, to: JobState) -> Applied:
+    """Only the holder of its lease may close a rendered job."""
+    fence = job.fence if job.state is JobState.RENDERED else None
+    return await bench.close(store, job.id, to, fence=fence)
+
+
+async def park(store: SurrealStore, job: Job, reason: str = "odd") -> bool:
+    return await store.park(job, reason, leased=job.state is JobState.RENDERED)
+
+
 MOVES: dict[str, tuple[JobState, Act]] = {
     "begin": (JobState.SUBMITTING, lambda store, job: bench.begin(store, job.id)),
     "record": (JobState.SUBMITTED, bench.record),
@@ -21,11 +32,8 @@ MOVES: dict[str, tuple[JobState, Act]] = {
     "void": (JobState.RESERVED, bench.void),
     "rendered": (JobState.RENDERED, lambda store, job: bench.rendered(store, job.id)),
     "settle": (JobState.READY, bench.settle),
-    "fail": (JobState.FAILED, lambda store, job: bench.close(store, job.id)),
-    "cancel": (
-        JobState.CANCELLED,
-        lambda store, job: bench.close(store, job.id, JobState.CANCELLED),
-    ),
+    "fail": (JobState.FAILED, lambda store, job: close(store, job, JobState.FAILED)),
+    "cancel": (JobState.CANCELLED, lambda store, job: close(store, job, JobState.CANCELLED)),
 }
 RENDERED_ONLY = frozenset({JobState.RENDERED})
 UNFINISHED = frozenset(ALL_STATES) - FINAL
@@ -38,20 +46,20 @@ NOTES: dict[str, tuple[frozenset[JobState], Act]] = {
     ),
     "give_back": (
         RENDERED_ONLY,
-        lambda store, job: store.give_back(job.id, job.fence, "later", retry_in_s=1),
+        bench.give_back,
     ),
     "new_source": (
         RENDERED_ONLY,
         lambda store, job: store.new_source(job.id, job.fence, "https://v3.fal.media/other.mp4"),
     ),
-    "park": (UNFINISHED, lambda store, job: store.park(job, "odd")),
+    "park": (UNFINISHED, park),
     "make_due": (
         UNFINISHED - RENDERED_ONLY,  # the rendered one here is leased
         lambda store, job: store.make_due(job.id),
     ),
     "count_lookup": (
         frozenset({JobState.SUBMIT_UNKNOWN, JobState.SUBMITTED}),
-        lambda store, job: store.count_lookup(job.id),
+        lambda store, job: store.count_lookup(job.id, apart_s=0),
     ),
 }
 
@@ -135,30 +143,30 @@ async def test_a_parked_job_is_moved_by_no_machinery(store: SurrealStore, name: 
     """`parked` waits for a person: due_jobs must not return it, so no move may make it due."""
     _, act = MOVES[name]
     job = await job_in(store, REFUSED_WHILE_PARKED[name])
-    assert await store.park(job, "odd")
+    assert await park(store, job)
     await act(store, job)
     after = await bench.row(store, job.id)
     assert (after["parked"], after.get("due")) == (True, None)
 
 
 async def test_a_job_settled_while_parked_is_no_longer_parked(store: SurrealStore) -> None:
-    """The holder of the lease may finish although a sweep parked the job under its fence."""
+    """Whoever holds the fence may finish although the job was parked meanwhile."""
     job = await job_in(store, JobState.RENDERED)
-    assert await store.park(job, "odd")
+    assert await park(store, job)
     await bench.settle(store, job)
     assert await bench.violations(store) == []
 
 
 async def test_a_parked_job_gets_no_lease(store: SurrealStore) -> None:
     job = await job_in(store, JobState.RENDERED)
-    assert await store.park(job, "odd")
+    assert await park(store, job)
     assert await store.lease(job.id, "tests", lease_s=1) is None
 
 
 @pytest.mark.parametrize("to", [JobState.FAILED, JobState.CANCELLED, JobState.RENDERED])
 async def test_a_verdict_ends_the_parking(store: SurrealStore, to: JobState) -> None:
     job = await job_in(store, JobState.SUBMITTED)
-    assert await store.park(job, "odd")
+    assert await park(store, job)
     if to is JobState.RENDERED:
         await bench.rendered(store, job.id)
     else:
@@ -178,7 +186,7 @@ async def test_a_park_decided_in_another_state_is_refused(store: SurrealStore) -
 @pytest.mark.parametrize("state", sorted(FINAL))
 async def test_a_job_that_has_ended_is_never_parked(store: SurrealStore, state: JobState) -> None:
     job = await job_in(store, state)
-    await store.park(job, "fal's result holds no video address")
+    await park(store, job)
     assert not (await store.job(job.id)).parked
     assert await bench.violations(store) == []
 

@@ -1,11 +1,12 @@
 """Submission, verdicts, leases and fences: who may still write, and what a late word does."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from service.adapters.store import SurrealStore
-from service.domain.job import JobState
+from service.domain.job import JobState, Submission
 from service.ports import Applied, Settled
 from tests.store import bench
 from tests.store.bench import BROKEN, LONG_S, PRICE, job_in
@@ -78,12 +79,15 @@ async def test_an_attempt_without_a_request_id_leaves_no_past_request(store: Sur
 
 async def test_lookups_are_counted_and_start_anew_with_each_attempt(store: SurrealStore) -> None:
     job = await job_in(store, JobState.SUBMIT_UNKNOWN)
-    assert [await store.count_lookup(job.id) for _ in range(3)] == [1, 2, 3]
+    assert [await store.count_lookup(job.id, apart_s=0) for _ in range(3)] == [1, 2, 3]
+    assert await store.count_lookup(job.id, apart_s=LONG_S) == 3, "too soon to say anything new"
     await bench.void(store, job)
     begun = await bench.begin(store, job.id)
     assert begun is not None
     assert begun.lookups == 0
-    assert await store.count_lookup(job.id) == 0
+    assert await store.count_lookup(job.id, apart_s=0) == 0
+    assert await bench.unknown(store, begun)
+    assert await store.count_lookup(job.id, apart_s=LONG_S) == 1, "the first one counts at once"
 
 
 @pytest.mark.parametrize("state", [JobState.RESERVED, JobState.SUBMITTING, JobState.SUBMIT_UNKNOWN])
@@ -98,8 +102,20 @@ async def test_a_verdict_that_outruns_our_bookkeeping_is_adopted(
     assert after.source_url is not None
 
 
-async def test_another_requests_video_is_surplus(store: SurrealStore) -> None:
+async def test_whichever_request_is_first_with_a_video_is_the_jobs(store: SurrealStore) -> None:
     job = await job_in(store, JobState.SUBMITTED)
+    assert await bench.rendered(store, job.id, OTHER, "https://x/other") is Applied.RENDERED
+    after = await store.job(job.id)
+    assert after.submission == Submission(request_id=OTHER)
+    assert after.past_requests == (bench.request_of(job.id),)
+    assert after.source_url == "https://x/other"
+
+
+@pytest.mark.parametrize("state", [JobState.RENDERED, JobState.READY])
+async def test_another_requests_video_after_the_first_is_surplus(
+    store: SurrealStore, state: JobState
+) -> None:
+    job = await job_in(store, state)
     before = await bench.row(store, job.id)
     assert await bench.rendered(store, job.id, OTHER) is Applied.SURPLUS
     assert await bench.row(store, job.id) == before
@@ -145,18 +161,28 @@ async def test_an_unknown_address_keeps_the_known_one(store: SurrealStore) -> No
     assert (await store.job(job.id)).source_url == "https://v3.fal.media/new.mp4"
 
 
-async def test_a_refusal_of_another_request_is_refused(store: SurrealStore) -> None:
-    job = await job_in(store, JobState.SUBMITTED)
-    outcome = await store.close_unfilled(job.id, JobState.FAILED, BROKEN, request_id=OTHER)
-    assert outcome is Applied.REFUSED
-    assert (await store.job(job.id)).state is JobState.SUBMITTED
+async def test_a_refusal_of_an_earlier_attempt_is_refused(store: SurrealStore) -> None:
+    first = await job_in(store, JobState.SUBMITTED)
+    await bench.void(store, first)
+    assert await bench.begin(store, first.id) is not None
+    assert await bench.close(store, first.id, attempt=first.submit_attempts) is Applied.REFUSED
+    assert (await store.job(first.id)).state is JobState.SUBMITTING
+    assert await bench.settlements(store) == []
+    assert await bench.close(store, first.id, attempt=2) is Applied.CLOSED
+
+
+async def test_no_word_of_fal_and_no_owner_undoes_a_video(store: SurrealStore) -> None:
+    job = await job_in(store, JobState.RENDERED)
+    for to in (JobState.FAILED, JobState.CANCELLED):
+        assert await bench.close(store, job.id, to) is Applied.REFUSED
+        assert await bench.close(store, job.id, to, attempt=1) is Applied.REFUSED
+    assert (await store.job(job.id)).state is JobState.RENDERED
     assert await bench.settlements(store) == []
 
 
 async def test_a_refusal_that_outruns_the_answer_names_its_request(store: SurrealStore) -> None:
     job = await job_in(store, JobState.SUBMITTING)
-    outcome = await store.close_unfilled(job.id, JobState.FAILED, BROKEN, request_id=OTHER)
-    assert outcome is Applied.CLOSED
+    assert await bench.close(store, job.id, attempt=1, request_id=OTHER) is Applied.CLOSED
     after = await store.job(job.id)
     assert after.submission is not None
     assert (after.submission.request_id, after.error) == (OTHER, BROKEN)
@@ -165,8 +191,7 @@ async def test_a_refusal_that_outruns_the_answer_names_its_request(store: Surrea
 async def test_a_close_of_the_right_request_keeps_that_request(store: SurrealStore) -> None:
     job = await job_in(store, JobState.SUBMITTED)
     request_id = bench.request_of(job.id)
-    done = await store.close_unfilled(job.id, JobState.FAILED, BROKEN, request_id=request_id)
-    assert done is Applied.CLOSED
+    assert await bench.close(store, job.id, request_id=OTHER) is Applied.CLOSED
     assert (await store.job(job.id)).submission == bench.submission(request_id)
 
 
@@ -192,6 +217,14 @@ async def test_a_lease_is_exclusive_and_counts_the_attempt_first(store: SurrealS
     assert await store.lease(job_id, winner.id, lease_s=LONG_S) is None
 
 
+async def test_only_a_rendered_job_is_leased(store: SurrealStore) -> None:
+    for state in JobState:
+        job = await job_in(store, state)
+        before = await bench.row(store, job.id)
+        assert await store.lease(job.id, "other", lease_s=1) is None, "the rendered one is held"
+        assert await bench.row(store, job.id) == before, state
+
+
 async def test_a_lease_that_ran_out_goes_to_the_next_with_a_higher_fence(
     store: SurrealStore,
 ) -> None:
@@ -214,8 +247,8 @@ async def test_a_heartbeat_prolongs_the_lease(store: SurrealStore) -> None:
 async def test_a_lease_given_back_is_free_at_once_and_no_longer_ours(store: SurrealStore) -> None:
     job_id = await render(store)
     job = await bench.leased(store, job_id)
-    assert await store.give_back(job_id, job.fence, "stopping", retry_in_s=0)
-    assert not await store.give_back(job_id, job.fence, "stopping", retry_in_s=0)
+    assert await bench.give_back(store, job)
+    assert not await bench.give_back(store, job)
     assert not await store.heartbeat(job_id, job.fence, lease_s=1)
     assert (await bench.leased(store, job_id)).fence == job.fence + 1
 
@@ -229,13 +262,13 @@ async def test_the_holder_of_a_lost_lease_changes_nothing(store: SurrealStore, n
     await expired(store, job_id)
     await bench.leased(store, job_id)
     before = await bench.row(store, job_id)
-    acts = {
+    acts: dict[str, Callable[[], Awaitable[object]]] = {
         "heartbeat": lambda: store.heartbeat(job_id, old.fence, lease_s=1),
-        "give_back": lambda: store.give_back(job_id, old.fence, "r", retry_in_s=1),
+        "give_back": lambda: bench.give_back(store, old),
         "new_source": lambda: store.new_source(job_id, old.fence, "https://x"),
         "settle": lambda: bench.settle(store, old),
-        "park": lambda: store.park(old, "odd"),
-        "close": lambda: store.close_unfilled(job_id, JobState.FAILED, BROKEN, fence=old.fence),
+        "park": lambda: store.park(old, "odd", leased=True),
+        "close": lambda: bench.close(store, job_id, fence=old.fence),
     }
     answer = await acts[name]()
     assert answer in (False, Settled.STALE, Applied.REFUSED)
@@ -244,17 +277,31 @@ async def test_the_holder_of_a_lost_lease_changes_nothing(store: SurrealStore, n
 
 async def test_the_holder_may_close_and_park_under_its_own_fence(store: SurrealStore) -> None:
     first = await bench.leased(store, await render(store))
-    assert await store.park(first, "odd")
+    assert await store.park(first, "odd", leased=True)
     second = await bench.leased(store, await render(store))
-    closed = await store.close_unfilled(second.id, JobState.FAILED, BROKEN, fence=second.fence)
-    assert closed is Applied.CLOSED
+    assert await bench.close(store, second.id, fence=second.fence) is Applied.CLOSED
 
 
-async def test_a_sweep_with_an_older_look_cannot_park_a_leased_job(store: SurrealStore) -> None:
+async def test_an_attempt_that_says_nothing_about_the_job_is_not_held_against_it(
+    store: SurrealStore,
+) -> None:
+    job = await job_in(store, JobState.RENDERED)
+    assert await store.give_back(job, "the store is away", retry_in_s=0, counted=False)
+    again = await bench.leased(store, job.id)
+    assert (again.finalise_attempts, again.fence) == (1, 2)
+    assert await bench.give_back(store, again)
+    assert (await bench.leased(store, job.id)).finalise_attempts == 2
+
+
+async def test_only_the_holder_parks_a_leased_job_until_the_lease_is_over(
+    store: SurrealStore,
+) -> None:
     job_id = await render(store)
-    seen = await store.job(job_id)
-    await bench.leased(store, job_id)
+    seen = await bench.leased(store, job_id, lease_s=LONG_S)
     assert not await store.park(seen, "odd")
+    await store.heartbeat(job_id, seen.fence, lease_s=0.05)
+    await expired(store, job_id)
+    assert await store.park(seen, "odd")
 
 
 async def test_a_verdict_repeated_during_a_lease_leaves_the_lease_alone(

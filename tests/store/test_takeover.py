@@ -39,7 +39,7 @@ KLING = PROVIDERS["kling2_5"].endpoint
 CREATED = datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def old(status: str = "processing", **fields: Any) -> Row:
+def old(status: Any = "processing", **fields: Any) -> Row:
     """A row as the old system wrote it; `...` leaves a field out."""
     row: Row = {
         "email": "Ana@Example.com",

@@ -127,7 +127,7 @@ def store_settings(s3_proxy: S3FaultProxy, moto_port: int) -> BucketSettings:
     created.raise_for_status()
     return BucketSettings(
         endpoint_url=f"http://127.0.0.1:{s3_proxy.port}",
-        bucket="videos",
+        bucket="transfers",
         access_key_id="AKTEST",
         secret_access_key="SKTEST",
     )

@@ -324,7 +324,7 @@ async def test_what_a_dead_attempt_left_is_aborted_by_its_heir_and_only_that(
     bucket: R2Bucket, store: Store
 ) -> None:
     for key in (KEY, KEY, f"{KEY}.other"):
-        await bucket._s3.create_multipart_upload(Bucket="videos", Key=key)
+        await bucket._s3.create_multipart_upload(Bucket="transfers", Key=key)
     assert await bucket.abort_leftovers(KEY) == 2
     assert await bucket.abort_leftovers(KEY) == 0
     assert store.unfinished == 1
@@ -398,7 +398,7 @@ async def test_a_signed_address_is_the_one_botocore_itself_would_make(
 ) -> None:
     key = "users/ü ~+&=/images/a b.png"
     theirs = await bucket._s3.generate_presigned_url(
-        "get_object", Params={"Bucket": "videos", "Key": key}, ExpiresIn=60
+        "get_object", Params={"Bucket": "transfers", "Key": key}, ExpiresIn=60
     )
     ours = bucket.url(key, 60)
     assert httpx.URL(ours).raw_path.split(b"?")[0] == httpx.URL(theirs).raw_path.split(b"?")[0]

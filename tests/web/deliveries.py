@@ -12,7 +12,7 @@ from nacl.signing import SigningKey
 
 from service.adapters.rows import job_record
 from service.domain.job import Job
-from service.domain.seal import seal
+from service.domain.seal import Sealed, seal
 from service.sandbox.signing import signature
 from tests.world import OWNER, SEAL_KEY, World, eventually
 
@@ -79,8 +79,12 @@ async def silent_job(world: World, email: str = OWNER) -> Silent:
     return Silent(job_id=job_id, request_id=request_id, url=await eventually(look))
 
 
-def webhook_path(job_id: str) -> str:
-    return f"/api/fal/webhook/{seal(SEAL_KEY.encode(), job_id)}"
+def webhook_token(job_id: str, attempt: int = 1, key: str = SEAL_KEY) -> str:
+    return seal(key.encode(), Sealed(job_id, attempt))
+
+
+def webhook_path(job_id: str, attempt: int = 1) -> str:
+    return f"/api/fal/webhook/{webhook_token(job_id, attempt)}"
 
 
 async def deliver(
@@ -99,7 +103,12 @@ async def inbox(world: World, job_id: str | None = None) -> list[dict[str, Any]]
         rows = await world.runtime.store.database.read(
             "SELECT * FROM inbox WHERE job = $job", job=job_record(job_id)
         )
-    return list(rows)
+    return [{"due": None, "outcome": None} | row for row in rows]
+
+
+async def entries(world: World) -> set[str]:
+    """The names of all inbox rows."""
+    return {str(row["id"].id) for row in await inbox(world)}
 
 
 async def make_due(world: World, job_id: str) -> None:

@@ -167,17 +167,17 @@ async def test_of_ten_orders_with_credit_for_one_one_is_accepted(shared: World) 
 
 
 async def test_too_many_in_flight_is_refused_with_when_to_try_again(narrow: World) -> None:
-    await narrow.grant(1000)
-    await narrow.submit(brand=SILENT)
-    answer = await narrow.post(brand=SILENT)
+    email, other = fresh_email(), fresh_email()
+    await narrow.grant(1000, email)
+    await narrow.submit(brand=SILENT, email=email)
+    answer = await narrow.post(brand=SILENT, email=email)
     check_problem(answer, 429, "too_many_in_flight")
     assert int(answer.headers["retry-after"]) > 0
-    email = "ana@example.com"
     assert len(await jobs_of(narrow, email)) == 1
     assert len(await objects(narrow, email)) == 1
     assert (await narrow.runtime.store.balance(email)).available == 960
-    await narrow.grant(1000, "bo@example.com")
-    await narrow.submit(brand=SILENT, email="bo@example.com")
+    await narrow.grant(1000, other)
+    await narrow.submit(brand=SILENT, email=other)
 
 
 async def test_a_retired_provider_can_be_allowed_and_is_listed_then(narrow: World) -> None:

@@ -1,0 +1,231 @@
+"""Any order of moves, on a real engine: money adds up and states move only along NEXT.
+
+The moves are drawn without looking at the state, so most sequences hold moves that must be
+refused, repeated answers, answers to earlier attempts, and holders of leases long lost.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from service.adapters.audit_store import SurrealAuditStore
+from service.adapters.migrate import find_migrations, migrate
+from service.adapters.store import SurrealStore
+from service.adapters.surreal import Database, DatabaseSettings
+from service.domain.audit import AuditJob
+from service.domain.job import NEXT, Job, JobState
+from service.flows.audit import audit
+from service.ports import Grounds, Settled
+from tests.store import bench
+from tests.store.bench import BROKEN, LONG_S, TABLES
+
+T = TypeVar("T")
+
+OWNERS: Final = ("ana@example.com", "ben@example.com")
+JOBS: Final = ("v0", "v1", "v2")  # the second is ben's
+REQUESTS: Final = ("r1", "r2")
+ENDINGS: Final = (JobState.FAILED, JobState.CANCELLED)
+
+jobs = st.sampled_from(JOBS)
+requests = st.sampled_from(REQUESTS)
+
+
+class Engine:
+    """One migrated engine and the loop it lives in, for all examples."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        settings = DatabaseSettings(url="mem://", namespace="tests", database="machine")
+        self.database = Database(settings)
+        self.run(migrate(self.database, find_migrations(), report=lambda _: None))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    def close(self) -> None:
+        self.run(self.database.close())
+        self.loop.close()
+
+
+engines: list[Engine] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine() -> Iterator[None]:
+    engines.append(Engine())
+    yield
+    engines.pop().close()
+
+
+class Watched(SurrealStore):
+    """A store that remembers the jobs the audit read."""
+
+    seen: Sequence[AuditJob] = ()
+
+    async def audit_jobs(self, after: str | None, limit: int) -> list[AuditJob]:
+        if after is not None:
+            return []  # there are fewer jobs than a page holds
+        found = await super().audit_jobs(after, limit)
+        self.seen = found
+        return found
+
+
+class Moves(RuleBasedStateMachine):
+    """Two accounts, three jobs, and everything that the flows do to them, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = engines[-1]
+        self.store = Watched(self.engine.database)
+        wipe = "{ " + " ".join(f"DELETE {table};" for table in TABLES) + " }"
+        self.engine.run(self.engine.database.write(wipe))
+        self.states: dict[str, JobState] = {}
+        self.seen: dict[str, Job] = {}  # as last read: what a slow process still believes
+
+    def job(self, job_id: str) -> Job | None:
+        return self.seen.get(job_id)
+
+    @initialize()
+    def start_with_some_credit(self) -> None:
+        for owner in OWNERS:
+            self.engine.run(bench.grant(self.store, 10, owner))
+
+    @rule(owner=st.sampled_from(OWNERS), amount=st.integers(1, 9), name=st.integers(0, 3))
+    def grant(self, owner: str, amount: int, name: int) -> None:
+        self.engine.run(self.store.grant(owner, amount, f"{owner}-{name}"))
+
+    @rule(job_id=jobs, credits_=st.sampled_from([0, 3, 7]), most=st.integers(1, 3))
+    def reserve(self, job_id: str, credits_: int, most: int) -> None:
+        owner = OWNERS[JOBS.index(job_id) % 2]
+        new = bench.new_job(job_id, email=owner, credits=credits_)
+        self.engine.run(self.store.reserve(new, max_in_flight=most, grace_s=LONG_S))
+
+    @rule(job_id=jobs)
+    def look(self, job_id: str) -> None:
+        if job_id in self.states:
+            self.seen[job_id] = self.engine.run(self.store.job(job_id))
+
+    @rule(job_id=jobs)
+    def begin(self, job_id: str) -> None:
+        begun = self.engine.run(bench.begin(self.store, job_id))
+        if begun is not None:
+            self.seen[job_id] = begun
+
+    @rule(job_id=jobs, request_id=requests)
+    def record(self, job_id: str, request_id: str) -> None:
+        if job := self.job(job_id):
+            self.engine.run(bench.record(self.store, job, request_id))
+
+    @rule(job_id=jobs)
+    def unknown(self, job_id: str) -> None:
+        if job := self.job(job_id):
+            self.engine.run(bench.unknown(self.store, job))
+
+    @rule(job_id=jobs)
+    def void(self, job_id: str) -> None:
+        if job := self.job(job_id):
+            self.engine.run(bench.void(self.store, job))
+
+    @rule(job_id=jobs, request_id=requests, url=st.sampled_from([None, "https://x/y"]))
+    def rendered(self, job_id: str, request_id: str, url: str | None) -> None:
+        self.engine.run(bench.rendered(self.store, job_id, request_id, url))
+
+    @rule(job_id=jobs, lease_s=st.sampled_from([0.0, LONG_S]))
+    def lease(self, job_id: str, lease_s: float) -> None:
+        leased = self.engine.run(self.store.lease(job_id, "tests", lease_s=lease_s))
+        if leased is not None:
+            self.seen[job_id] = leased
+
+    @rule(job_id=jobs, counted=st.booleans())
+    def give_back(self, job_id: str, *, counted: bool) -> None:
+        if job := self.job(job_id):
+            self.engine.run(self.store.give_back(job, "later", retry_in_s=1, counted=counted))
+
+    @rule(job_id=jobs)
+    def settle(self, job_id: str) -> None:
+        if job := self.job(job_id):
+            outcome = self.engine.run(bench.settle(self.store, job))
+            if outcome is Settled.SETTLED:
+                assert self.states[job_id] is JobState.RENDERED
+
+    @rule(
+        job_id=jobs,
+        to=st.sampled_from(ENDINGS),
+        request_id=st.sampled_from([None, *REQUESTS]),
+        attempt=st.sampled_from([None, 1, 2]),
+        fenced=st.booleans(),
+    )
+    def close(
+        self,
+        job_id: str,
+        to: JobState,
+        request_id: str | None,
+        attempt: int | None,
+        *,
+        fenced: bool,
+    ) -> None:
+        job = self.job(job_id)
+        fence = job.fence if fenced and job is not None else None
+        grounds = Grounds(attempt=attempt, fence=fence, request_id=request_id)
+        self.engine.run(self.store.close_unfilled(job_id, to, BROKEN, grounds))
+
+    @rule(job_id=jobs, fresh=st.booleans(), leased=st.booleans())
+    def park(self, job_id: str, *, fresh: bool, leased: bool) -> None:
+        if fresh:
+            self.look(job_id)
+        if job := self.job(job_id):
+            self.engine.run(self.store.park(job, "odd", leased=leased))
+
+    @rule(job_id=jobs, steps=st.integers(1, 6))
+    def go_on(self, job_id: str, steps: int) -> None:
+        """The ordinary next steps, so that sequences also get far."""
+        for _ in range(steps):
+            self.step(job_id)
+            self.rows_money_and_moves_are_right()
+
+    def step(self, job_id: str) -> None:
+        match self.states.get(job_id):
+            case None:
+                self.reserve(job_id, 3, 3)
+            case JobState.RESERVED:
+                self.begin(job_id)
+            case JobState.SUBMITTING | JobState.SUBMIT_UNKNOWN:
+                self.look(job_id)
+                self.record(job_id, "r1")
+            case JobState.SUBMITTED:
+                self.rendered(job_id, "r1", None)
+            case JobState.RENDERED:
+                self.lease(job_id, LONG_S)
+                self.settle(job_id)
+            case JobState.READY | JobState.FAILED | JobState.CANCELLED:
+                self.look(job_id)
+
+    @invariant()
+    def rows_money_and_moves_are_right(self) -> None:
+        """Each rule makes at most one move, so between two looks there is at most one step."""
+        report = self.engine.run(audit(SurrealAuditStore(self.store.database), None))
+        assert report.violations == []
+        for row in self.store.seen:
+            before = self.states.get(row.id)
+            if before is None:
+                assert row.state is JobState.RESERVED
+            elif row.state is not before:
+                assert row.state in NEXT[before], f"{before} -> {row.state}"
+            if row.parked:
+                assert row.due is None, "a parked job is never due"
+            self.states[row.id] = row.state
+
+
+Moves.TestCase.settings = settings(
+    max_examples=40,
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    print_blob=False,
+)
+TestMoves = Moves.TestCase

@@ -1,0 +1,382 @@
+"""Each guard and each derived id in queries.surql is held by a test: drop it, and that test fails.
+
+Left out, because another guard or the engine's one-transaction block makes them redundant: the
+outer WHERE of due_jobs and due_deliveries and their upper bounds (the selection has it, the index
+is oldest first), and `state` in heartbeat and give_back (leaving rendered ends the lease).
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from service.adapters.migrate import find_migrations, migrate
+from service.adapters.store import SurrealStore
+from service.adapters.surreal import Database, DatabaseSettings
+from service.domain.errors import ServiceError
+from service.domain.job import JobState
+from tests.store import test_credits, test_due, test_inbox, test_moves, test_submission
+from tests.store.bench import TABLES
+
+Claim = Callable[..., Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A guard to drop from a query, and the test that must notice."""
+
+    query: str
+    text: str
+    claim: Claim
+    instead: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.query}: {' '.join(self.text.split())}"[:70]
+
+
+moves = test_moves.test_a_move_happens_once_from_the_states_that_allow_it_and_from_no_other
+notes = test_moves.test_a_note_is_written_only_in_its_states_and_never_moves_the_job
+parked = test_moves.test_a_parked_job_is_moved_by_no_machinery
+attempts = test_submission.test_the_answer_to_an_earlier_attempt_changes_nothing
+pages = test_credits.test_pages_of_jobs_are_newest_first_complete_and_the_owners_own
+fences = test_submission.test_the_holder_of_a_lost_lease_changes_nothing
+never_due = test_due.test_a_handled_or_parked_delivery_is_never_due
+parked_due = test_due.test_a_parked_job_is_never_due
+outcomes = test_inbox.test_the_first_outcome_stays
+
+DROPS = [
+    # derived ids
+    Drop(
+        "grant_credits",
+        "id: $entry, ",
+        test_credits.test_a_grant_is_added_once_however_often_it_is_sent,
+    ),
+    Drop(
+        "grant_credits",
+        "count($new) = 1",
+        test_credits.test_a_grant_is_added_once_however_often_it_is_sent,
+        "true",
+    ),
+    Drop(
+        "reserve",
+        "CREATE $entry",
+        test_credits.test_the_ledger_tells_a_jobs_whole_story_newest_first,
+        "CREATE ledger",
+    ),
+    Drop(
+        "settle_ready",
+        "CREATE $settlement",
+        test_credits.test_the_ledger_tells_a_jobs_whole_story_newest_first,
+        "CREATE ledger",
+    ),
+    Drop(
+        "close_unfilled",
+        "CREATE $settlement",
+        test_credits.test_release_then_capture_is_the_release_alone,
+        "CREATE ledger",
+    ),
+    Drop("settle_ready", "CREATE $library", moves, "CREATE library", {"name": "settle"}),
+    Drop(
+        "record_delivery",
+        "id: $entry, ",
+        test_inbox.test_the_same_delivery_recorded_fifty_times_at_once_is_one_row,
+    ),
+    # reserve
+    Drop(
+        "reserve",
+        "IF $old != NONE { RETURN IF $old.digest = $digest { 'exists' } ELSE { 'conflict' } };",
+        test_credits.test_a_repeated_reservation_exists_and_holds_nothing_more,
+    ),
+    Drop(
+        "reserve",
+        "$old.digest = $digest",
+        test_credits.test_another_request_under_the_same_id_is_a_conflict,
+        "true",
+    ),
+    Drop(
+        "reserve",
+        "available >= $credits AND ",
+        test_credits.test_a_reservation_without_credit_changes_nothing,
+        arguments={"granted": 6},
+    ),
+    Drop(
+        "reserve",
+        "AND in_flight < $max_in_flight",
+        test_credits.test_more_unfinished_jobs_than_allowed_are_refused_until_one_ends,
+    ),
+    Drop(
+        "read_jobs",
+        "WHERE account = $account ORDER",
+        pages,
+        "ORDER",
+    ),
+    Drop("read_jobs", "account = $account AND created_at <=", pages, "created_at <="),
+    Drop("read_jobs", "created_at <= $last.created_at AND", pages),
+    Drop("read_jobs", "AND (created_at < $last.created_at OR id < $before)", pages),
+    Drop(
+        "read_jobs",
+        "OR id < $before",
+        test_credits.test_jobs_of_the_same_instant_are_all_listed,
+    ),
+    Drop(
+        "read_jobs",
+        "OR $last.account != $account",
+        test_credits.test_a_page_after_a_job_that_is_not_the_owners_is_not_found,
+        arguments={"whose": "another's"},
+    ),
+    # submission
+    Drop("begin_submission", "state = 'reserved' AND ", moves, arguments={"name": "begin"}),
+    Drop("begin_submission", " AND parked = false", parked, arguments={"name": "begin"}),
+    Drop(
+        "record_submission",
+        "state IN ['reserved', 'submitting', 'submit_unknown'] AND ",
+        moves,
+        arguments={"name": "record"},
+    ),
+    Drop("record_submission", " AND parked = false", parked, arguments={"name": "record"}),
+    Drop(
+        "record_submission",
+        "AND submit_attempts = $attempt",
+        attempts,
+        arguments={"name": "record"},
+    ),
+    Drop(
+        "record_submission",
+        "WHERE fal_request_id = $request_id",
+        test_submission.test_a_submission_is_recorded_with_its_addresses,
+    ),
+    Drop("submission_unknown", "state = 'submitting' AND ", moves, arguments={"name": "unknown"}),
+    Drop(
+        "submission_unknown",
+        "AND submit_attempts = $attempt",
+        attempts,
+        arguments={"name": "unknown"},
+    ),
+    Drop(
+        "submission_void",
+        "state IN ['submitting', 'submit_unknown', 'submitted'] AND ",
+        moves,
+        arguments={"name": "void"},
+    ),
+    Drop("submission_void", "AND parked = false", parked, arguments={"name": "void"}),
+    Drop("submission_void", "AND submit_attempts = $attempt", attempts, arguments={"name": "void"}),
+    Drop(
+        "count_lookup",
+        "state IN ['submit_unknown', 'submitted'] AND ",
+        notes,
+        arguments={"name": "count_lookup"},
+    ),
+    Drop(
+        "count_lookup",
+        "AND (looked_up_at = NONE OR looked_up_at + <duration>$apart <= time::now())",
+        test_submission.test_lookups_are_counted_and_start_anew_with_each_attempt,
+    ),
+    Drop(
+        "begin_submission",
+        "looked_up_at = NONE,",
+        test_submission.test_lookups_are_counted_and_start_anew_with_each_attempt,
+    ),
+    Drop(
+        "submission_void",
+        "WHERE handled_at = NONE",
+        test_inbox.test_a_broken_request_closes_its_entry_and_the_first_outcome_stays,
+    ),
+    # inbox
+    Drop("take_delivery", "handled_at = NONE AND ", never_due, arguments={"ending": "closed"}),
+    Drop("take_delivery", "AND parked = false", never_due, arguments={"ending": "parked"}),
+    Drop("close_delivery", "WHERE handled_at = NONE", outcomes),
+    Drop("park_delivery", "handled_at = NONE AND ", outcomes),
+    Drop(
+        "park_delivery",
+        "AND parked = false",
+        test_inbox.test_a_parked_entry_waits_for_a_person_who_may_close_it,
+    ),
+    Drop(
+        "due_deliveries",
+        "due > d'1970-01-01T00:00:00Z' AND ",
+        never_due,
+        arguments={"ending": "parked"},
+    ),
+    Drop(
+        "read_health",
+        "WHERE due > d'1970-01-01T00:00:00Z'",
+        never_due,
+        arguments={"ending": "closed"},
+    ),
+    # verdicts
+    Drop("apply_rendered", "WHERE state IN $only_from", moves, arguments={"name": "rendered"}),
+    Drop(
+        "apply_rendered",
+        "array::union(past_requests, [fal_request_id])",
+        test_submission.test_whichever_request_is_first_with_a_video_is_the_jobs,
+        "past_requests",
+    ),
+    Drop(
+        "apply_rendered",
+        "WHERE handled_at = NONE",
+        test_inbox.test_a_verdict_closes_its_entry_in_the_same_transaction,
+    ),
+    Drop(
+        "close_unfilled",
+        "state IN $only_from AND ",
+        moves,
+        arguments={"name": "fail"},
+    ),
+    Drop(
+        "close_unfilled",
+        "{ fence = $fence }",
+        fences,
+        "{ true }",
+        {"name": "close"},
+    ),
+    Drop(
+        "close_unfilled",
+        "AND ($attempt = NONE OR submit_attempts = $attempt)",
+        test_submission.test_a_refusal_of_an_earlier_attempt_is_refused,
+    ),
+    Drop(
+        "close_unfilled",
+        "{ state != 'rendered' }",
+        test_submission.test_no_word_of_fal_and_no_owner_undoes_a_video,
+        "{ true }",
+    ),
+    Drop(
+        "close_unfilled",
+        "fal_request_id ?? $request_id",
+        test_submission.test_a_close_of_the_right_request_keeps_that_request,
+        "$request_id",
+    ),
+    Drop(
+        "close_unfilled",
+        "WHERE handled_at = NONE",
+        test_inbox.test_a_refusal_closes_its_entry_and_the_first_outcome_stays,
+    ),
+    # leases and fences
+    Drop("lease", "state = 'rendered' AND ", test_submission.test_only_a_rendered_job_is_leased),
+    Drop("lease", "AND parked = false", test_moves.test_a_parked_job_gets_no_lease),
+    Drop(
+        "lease",
+        "AND (lease_until = NONE OR lease_until <= time::now())",
+        test_submission.test_a_lease_is_exclusive_and_counts_the_attempt_first,
+    ),
+    Drop(
+        "lease",
+        "OR lease_until <= time::now()",
+        test_submission.test_a_lease_that_ran_out_goes_to_the_next_with_a_higher_fence,
+    ),
+    Drop("lease", "fence += 1, ", fences, arguments={"name": "settle"}),
+    Drop("heartbeat", "AND fence = $fence", fences, arguments={"name": "heartbeat"}),
+    Drop(
+        "heartbeat",
+        "AND lease_until != NONE",
+        test_submission.test_a_lease_given_back_is_free_at_once_and_no_longer_ours,
+    ),
+    Drop("give_back", "AND fence = $fence", fences, arguments={"name": "give_back"}),
+    Drop(
+        "give_back",
+        "AND lease_until != NONE",
+        test_submission.test_a_lease_given_back_is_free_at_once_and_no_longer_ours,
+    ),
+    Drop("new_source", "state = 'rendered' AND ", notes, arguments={"name": "new_source"}),
+    Drop("new_source", "AND fence = $fence", fences, arguments={"name": "new_source"}),
+    Drop(
+        "park",
+        "state = $state AND ",
+        test_moves.test_a_park_decided_in_another_state_is_refused,
+    ),
+    Drop(
+        "park",
+        "AND parked = false",
+        test_moves.test_a_park_keeps_its_first_reason_and_the_reservation,
+    ),
+    Drop(
+        "park",
+        "AND (lease_until = NONE OR lease_until <= time::now() OR fence = $fence)",
+        fences,
+        arguments={"name": "park"},
+    ),
+    Drop(
+        "park",
+        "OR lease_until <= time::now()",
+        test_submission.test_only_the_holder_parks_a_leased_job_until_the_lease_is_over,
+    ),
+    Drop(
+        "park",
+        "AND state NOT IN ['ready', 'failed', 'cancelled']",
+        test_moves.test_a_job_that_has_ended_is_never_parked,
+        arguments={"state": JobState.READY},
+    ),
+    Drop(
+        "settle_ready",
+        "parked = false,",
+        test_moves.test_a_job_settled_while_parked_is_no_longer_parked,
+    ),
+    Drop(
+        "park",
+        "OR fence = $fence",
+        test_submission.test_the_holder_may_close_and_park_under_its_own_fence,
+    ),
+    Drop("settle_ready", "state = 'rendered' AND ", moves, arguments={"name": "settle"}),
+    Drop("settle_ready", "AND fence = $fence", fences, arguments={"name": "settle"}),
+    # what is due
+    Drop(
+        "due_jobs",
+        "due > d'1970-01-01T00:00:00Z' AND ",
+        parked_due,
+        arguments={"state": JobState.SUBMITTED},
+    ),
+    Drop(
+        "due_jobs",
+        ", sweeps += 1",
+        test_due.test_each_fruitless_look_puts_the_next_one_further_off,
+    ),
+    Drop(
+        "make_due",
+        "due > time::now() AND ",
+        parked_due,
+        arguments={"state": JobState.SUBMITTED},
+    ),
+    Drop(
+        "make_due",
+        "AND (lease_until = NONE OR lease_until <= time::now())",
+        test_due.test_a_hint_makes_a_job_due_now_unless_it_is_leased_or_ended,
+    ),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def memory() -> AsyncIterator[Database]:
+    """What a guard is for does not depend on the engine, so one is enough here."""
+    database = Database(DatabaseSettings(url="mem://", namespace="tests", database="guards"))
+    await migrate(database, find_migrations(), report=lambda _: None)
+    yield database
+    await database.close()
+
+
+def mutate(text: str, drop: Drop) -> str:
+    """The query without the guard; a space in the guard may be a line break in the query."""
+    pattern = r"\s+".join(re.escape(word) for word in drop.text.split())
+    mutated, found = re.subn(pattern, lambda _: f" {drop.instead} ", text)
+    assert found, f"{drop.query} has no {drop.text!r}"
+    return mutated
+
+
+async def wiped(database: Database) -> SurrealStore:
+    await database.write("{ " + " ".join(f"DELETE {table};" for table in TABLES) + " }")
+    return SurrealStore(database)
+
+
+@pytest.mark.parametrize("drop", DROPS, ids=str)
+async def test_a_dropped_guard_is_noticed(memory: Database, drop: Drop) -> None:
+    store = await wiped(memory)
+    mutated = mutate(store._queries[drop.query], drop)
+    store._queries = {**store._queries, drop.query: mutated}
+    with pytest.raises(
+        (AssertionError, ServiceError, ValueError, pytest.fail.Exception)
+    ) as noticed:
+        await drop.claim(store, **drop.arguments)
+    assert "Parse error" not in str(noticed.value), "the query must run without its guard"
