@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from surrealdb import RecordID
 
@@ -17,6 +18,9 @@ from service.domain.errors import ServiceError
 LOCK_FOR: Final = "120s"  # renewed before each file; a runner that died blocks no longer
 LOCK_WAIT_S: Final = 180.0  # one LOCK_FOR and the work of the runner before us
 LOCK_POLL_S: Final = 0.1
+
+# A comment, a quoted text, or any one character.
+_PIECES: Final = re.compile(r"--[^\n]*|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|.", re.DOTALL)
 
 _BOOT: Final = """
 DEFINE TABLE IF NOT EXISTS schema_migration SCHEMAFULL;
@@ -119,17 +123,41 @@ async def _acquire(database: Database, me: str) -> None:
 
 
 async def _apply(database: Database, migration: Migration) -> list[str]:
-    try:
-        results: list[Any] = await database.script(migration.text)
-    except ServiceError as error:
-        raise MigrationFailed(f"{migration.name}: {error}") from error
+    """Run the statements one by one; what they say in words. Stops at the first that fails."""
+    said = []
+    for number, statement in enumerate(split_statements(migration.text), start=1):
+        try:
+            result = (await database.script(statement))[-1]
+        except ServiceError as error:
+            where = f"{migration.name}, statement {number}"
+            raise MigrationFailed(f"{where}: {error}") from error
+        if isinstance(result, str):
+            said.append(result)
     await database.write(
         _RECORD,
         repeatable=False,
         migration=RecordID("schema_migration", migration.name),
         checksum=migration.checksum,
     )
-    return [each for each in results if isinstance(each, str)]
+    return said
+
+
+def split_statements(text: str) -> list[str]:
+    """The statements of a script: cut at each `;` outside of brackets, quotes and comments.
+
+    Sent together, the engine would run those that follow a failed one.
+    """
+    statements, current, depth = [], "", 0
+    for piece in _PIECES.findall(text):
+        if piece.startswith("--"):
+            continue
+        depth += (piece in "{([") - (piece in "})]")
+        if piece == ";" and depth == 0:
+            statements.append(current.strip())
+            current = ""
+        else:
+            current += piece
+    return [each for each in [*statements, current.strip()] if each]
 
 
 async def _models_line(database: Database) -> str:

@@ -26,7 +26,7 @@ def load_shipped_templates() -> tuple[Template, ...]:
     return tuple(parse_templates(path.read_bytes()))
 
 
-def parse_templates(text: bytes) -> list[Template]:
+def parse_templates(text: str | bytes) -> list[Template]:
     """One template, or a list of them. Raises Invalid naming every field that is wrong."""
     try:
         data = json.loads(text)

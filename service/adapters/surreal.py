@@ -225,10 +225,13 @@ class _Connection:
                         {"username": settings.username, "password": settings.password or ""}
                     )
                 await sdk.use(settings.namespace, settings.database)
-        except Exception as error:
-            if sdk is not None:
-                await _close(sdk)
-            raise Unavailable(f"cannot open the database: {_first_line(error)}") from error
+        except BaseException as error:
+            if sdk is not None:  # also when cancelled: it may hold the directory's lock
+                await asyncio.shield(_close(sdk))
+            if isinstance(error, Exception):
+                reason = f"cannot open the database: {_first_line(error)}"
+                raise Unavailable(reason) from error
+            raise
         return sdk
 
     async def drop(self) -> None:

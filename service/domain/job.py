@@ -38,10 +38,17 @@ class Settlement(StrEnum):
 
 # A verdict may overtake our own bookkeeping (a webhook can outrun the answer to the submission
 # it is about, or arrive after the database was restored from an older backup), so RENDERED and
-# FAILED can be entered from every state that is not final.
+# FAILED can be entered from every state that is not final. SUBMITTED follows RESERVED where
+# fal's acceptance arrives after its attempt was given up for lost.
 NEXT: Final[Mapping[JobState, frozenset[JobState]]] = {
     JobState.RESERVED: frozenset(
-        {JobState.SUBMITTING, JobState.RENDERED, JobState.FAILED, JobState.CANCELLED}
+        {
+            JobState.SUBMITTING,
+            JobState.SUBMITTED,
+            JobState.RENDERED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
     ),
     JobState.SUBMITTING: frozenset(
         {

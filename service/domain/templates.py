@@ -37,7 +37,7 @@ class Template:
 def check_template(template: Template) -> list[FieldError]:
     """Everything wrong with a template's own words; the provider checks its options."""
     errors = []
-    if not SLUG.match(template.slug):
+    if not SLUG.fullmatch(template.slug):
         errors.append(FieldError("slug", "must be words of a-z and 0-9 joined by hyphens"))
     if not template.title.strip():
         errors.append(FieldError("title", "must not be empty"))

@@ -94,7 +94,7 @@ def parse_delivery(body: bytes, request_id: str) -> Verdict:
         case {"status": "OK"}:
             return Rendered(None)
         case {"status": "ERROR"}:
-            text = str(message.get("error") or "")
+            text = writable(str(message.get("error") or ""))
             code = _STATUS_CODE.search(text)
             refusal = parse_refusal(int(code[1]) if code else None, message.get("payload"))
             return refusal or Pending(f"fal reported an error: {text[:200]}")
@@ -116,10 +116,12 @@ def parse_result(status_code: int, body: Any, *, error_type: str | None = None) 
     if status_code == 404 and isinstance(body, dict):  # noqa: PLR2004 - HTTP's Not Found
         return Missing()
     if 400 <= status_code < 500 and isinstance(body, dict) and status_code not in _NOT_A_REFUSAL:  # noqa: PLR2004
-        return Unusable(f"fal ended the request with HTTP {status_code}: {body.get('detail')}")
+        return Unusable(
+            writable(f"fal ended the request with HTTP {status_code}: {body.get('detail')}")
+        )
     kind = error_type or (body.get("error_type") if isinstance(body, dict) else None)
     if status_code >= 500 and kind:  # noqa: PLR2004 - HTTP's server errors
-        return Broke(f"fal's result is an error: HTTP {status_code} {kind}")
+        return Broke(writable(f"fal's result is an error: HTTP {status_code} {kind}"))
     return Pending(f"fal's result cannot be read: HTTP {status_code}")
 
 
@@ -142,9 +144,14 @@ def video_url(payload: Any) -> str | None:
     """The rendered file's address in a model's output. Only `video.url` is promised by fal."""
     match payload:
         case {"video": {"url": str(url)}} if url:
-            return url
+            return writable(url)
         case _:
             return None
+
+
+def writable(text: str) -> str:
+    """Text that can be stored: JSON can spell half characters, which no encoding can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _explained(kind: str, message: str, location: Any) -> JobError:
@@ -153,7 +160,7 @@ def _explained(kind: str, message: str, location: Any) -> JobError:
     field = str(location[-1]) if isinstance(location, list) and location else "input"
     return JobError(
         code="refused_by_provider",
-        message=f"The provider refused the request ({field}: {message[:200]}).",
+        message=writable(f"The provider refused the request ({field}: {message[:200]})."),
     )
 
 

@@ -40,7 +40,7 @@ async def submit_video(request: Request) -> Response:
     runtime = runtime_of(request)
     email = await signed_in(request, runtime)
     key = request.headers.get("idempotency-key")
-    if key is not None and not _IDEMPOTENCY_KEY.match(key):
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise Invalid([FieldError("Idempotency-Key", "must be 1 to 200 visible characters")])
     settings = runtime.settings
     form = await read_order_form(request, settings.max_image_bytes)
@@ -96,7 +96,7 @@ async def list_library(request: Request) -> Response:
     email = await signed_in(request, runtime)
     limit = _page_size(request)
     before = request.query_params.get("cursor")
-    if before is not None and not _JOB_ID.match(before):
+    if before is not None and not _JOB_ID.fullmatch(before):
         raise Invalid([FieldError("cursor", "is not one this service gave")])
     jobs = await runtime.services.store.jobs(email, before=before, limit=limit + 1)
     page = jobs[:limit]
@@ -152,7 +152,7 @@ async def _own_job(request: Request, runtime: Runtime) -> Job:
     job_id = request.query_params.get("jobId", "")
     if not job_id:
         raise Invalid([FieldError("jobId", "is missing")])
-    if not _JOB_ID.match(job_id):
+    if not _JOB_ID.fullmatch(job_id):
         raise NotFound("there is no such job")
     job = await runtime.services.store.job(job_id)
     if job.owner != email:

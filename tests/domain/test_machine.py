@@ -62,8 +62,8 @@ def engine() -> Iterator[None]:
     engines.pop().close()
 
 
-class Watched(SurrealStore):
-    """A store that remembers the jobs the audit read."""
+class Watched(SurrealAuditStore):
+    """Remembers the jobs that the audit read."""
 
     seen: Sequence[AuditJob] = ()
 
@@ -81,7 +81,8 @@ class Moves(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.engine = engines[-1]
-        self.store = Watched(self.engine.database)
+        self.store = SurrealStore(self.engine.database)
+        self.watched = Watched(self.engine.database)
         wipe = "{ " + " ".join(f"DELETE {table};" for table in TABLES) + " }"
         self.engine.run(self.engine.database.write(wipe))
         self.states: dict[str, JobState] = {}
@@ -208,9 +209,10 @@ class Moves(RuleBasedStateMachine):
     @invariant()
     def rows_money_and_moves_are_right(self) -> None:
         """Each rule makes at most one move, so between two looks there is at most one step."""
-        report = self.engine.run(audit(SurrealAuditStore(self.store.database), None))
+        report = self.engine.run(audit(self.watched, None))
         assert report.violations == []
-        for row in self.store.seen:
+        assert report.jobs == len(self.watched.seen)
+        for row in self.watched.seen:
             before = self.states.get(row.id)
             if before is None:
                 assert row.state is JobState.RESERVED

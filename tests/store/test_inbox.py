@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 
+from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Rejected
 from service.domain.job import JobState
@@ -166,7 +167,7 @@ async def test_the_audit_counts_what_waits_and_finds_what_nothing_will_handle(
     store: SurrealStore,
 ) -> None:
     await store.record_delivery(delivery(), grace_s=LONG_S)
-    stray = await store.audit_stray()
+    stray = await SurrealAuditStore(store.database).audit_stray()
     assert (stray.waiting, stray.violations) == (1, ())
     await store.database.write("UPDATE inbox SET due = NONE")
     [violation] = await bench.violations(store)

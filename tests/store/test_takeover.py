@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from surrealdb import RecordID
 
+from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.migrate import find_migrations, migrate
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, Rejected
@@ -255,7 +256,8 @@ async def test_owners_that_differ_only_in_spelling_become_one_account(empty: Dat
         "a3": old(email=...),
     }
     store, _ = await take_over(empty, rows)
-    assert sorted(account.name for account in await store.audit_accounts()) == [
+    accounts = await SurrealAuditStore(empty).audit_accounts()
+    assert sorted(account.name for account in accounts) == [
         "ana@example.com",
         "unknown",
     ]
@@ -292,7 +294,7 @@ async def test_a_second_run_takes_nothing_over_again(empty: Database) -> None:
 def test_the_migrations_models_are_the_providers_endpoints() -> None:
     folder = Path(__file__).parents[2] / "migrations"
     text = (folder / "0001_take_over.surql").read_text("utf-8")
-    table = text[text.index("LET $models = {") : text.index("};")]
+    table = text.partition("LET $models = {")[2].partition("};")[0]
     models = dict(re.findall(r"(\w+): '([^']+)'", table))
     assert models == {name: provider.endpoint for name, provider in PROVIDERS.items()}
 
