@@ -122,13 +122,22 @@ class Database:
         return await self._retried(statement, params, self._writer, repeatable=repeatable)
 
     async def script(self, text: str) -> list[Any]:
-        """Run several statements, each its own transaction, and return every result.
+        """Run statements that take as long as they take and can all run twice: migrations.
 
-        Only for migrations. Stops at nothing: raises the first failure after all have run.
+        Each is its own transaction; every result is returned. Raises the first failure, after
+        all have run.
         """
-        if self._writer is None:
-            return await self._pick().call(text, {}, timeout_s=None)
-        return await self._alone(self._writer, text, {})
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                if self._writer is None:
+                    return await self._pick().call(text, {}, timeout_s=None)
+                return await self._alone(self._writer, text, {})
+            except Conflict:  # another process migrates too
+                if tries >= CONFLICT_TRIES:
+                    raise
+            await asyncio.sleep(_pause_s(0.002, tries))
 
     async def close(self) -> None:
         for connection in self._connections:
@@ -160,7 +169,7 @@ class Database:
                 if late or not safe:
                     raise
                 pause = 0.05
-            await asyncio.sleep(random.uniform(0, min(MAX_PAUSE_S, pause * 2**tries)))  # noqa: S311 - jitter
+            await asyncio.sleep(_pause_s(pause, tries))
 
     async def _alone(self, writer: asyncio.Lock, statement: str, params: Params) -> list[Any]:
         """One write at a time. A caller that is cancelled leaves the write to finish alone."""
@@ -274,6 +283,11 @@ class _Connection:
         """Throw away the connection a call failed on, unless that has happened already."""
         if self._sdk is sdk:
             await self.drop()
+
+
+def _pause_s(first_s: float, tries: int) -> float:
+    """Full jitter: competitors that met once should not meet again."""
+    return random.uniform(0, min(MAX_PAUSE_S, first_s * 2**tries))  # noqa: S311 - no secret
 
 
 async def _close(sdk: Any) -> None:

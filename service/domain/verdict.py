@@ -143,8 +143,8 @@ def parse_refusal(status_code: int | None, body: Any) -> Refused | None:
 def video_url(payload: Any) -> str | None:
     """The rendered file's address in a model's output. Only `video.url` is promised by fal."""
     match payload:
-        case {"video": {"url": str(url)}} if url:
-            return writable(url)
+        case {"video": {"url": str(url)}} if url and url == writable(url):
+            return url
         case _:
             return None
 

@@ -3,6 +3,8 @@
 Each engine is opened and migrated once; tests share it, and each finds its tables empty.
 """
 
+import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +17,9 @@ from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
 from tests.store.bench import TABLES
 
-# A server joins by its name here, and its address and sign-in in `settings_of`.
-ENGINES = ("mem", "surrealkv")
+# A server joins where SURREAL_TEST_URL names one (ws://…, user and password "root").
+SERVER = os.environ.get("SURREAL_TEST_URL")
+ENGINES = ("mem", "surrealkv", "server") if SERVER else ("mem", "surrealkv")
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +38,15 @@ def folder(disk: Path) -> Iterator[Path]:
 
 def settings_of(engine: str, folder: Path) -> DatabaseSettings:
     """A new and empty database on that engine."""
+    if engine == "server":
+        assert SERVER is not None
+        return DatabaseSettings(
+            url=SERVER,
+            namespace="tests",
+            database=secrets.token_hex(8),
+            username="root",
+            password="root",
+        )
     urls = {"mem": "mem://", "surrealkv": f"surrealkv://{folder}"}
     return DatabaseSettings(url=urls[engine], namespace="tests", database="store")
 

@@ -116,7 +116,7 @@ class Store:
 @pytest.fixture(scope="session")
 def store_settings(s3_proxy: S3FaultProxy, moto_port: int) -> BucketSettings:
     created = httpx.put(
-        f"http://127.0.0.1:{moto_port}/videos",
+        f"http://127.0.0.1:{moto_port}/transfers",
         content="<CreateBucketConfiguration>"
         "<LocationConstraint>auto</LocationConstraint></CreateBucketConfiguration>",
         headers={
