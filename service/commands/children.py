@@ -30,7 +30,12 @@ class Child:
 
 @contextlib.asynccontextmanager
 async def child(
-    arguments: list[str], environment: Mapping[str, str], log: Path, *, until: str
+    arguments: list[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    until: str,
+    cwd: Path | None = None,
 ) -> AsyncIterator[Child]:
     """Run `fal-video ARGUMENTS`; yields it once it has printed a line that starts with `until`.
 
@@ -44,6 +49,7 @@ async def child(
             "service",
             *arguments,
             env=dict(environment),
+            cwd=cwd,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,

@@ -1,5 +1,6 @@
 """A real web process on the embedded engine: killed, stopped, restarted."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.commands.children import child
 from tests.processes.running import Stand, Web, run, sandbox_process, web_process
 from tests.world import OWNER, eventually, free_port
 
@@ -92,3 +94,41 @@ async def test_the_demo_animates_a_real_image_and_passes_its_audit(tmp_path: Pat
     assert code == 0, out
     assert "audit passed" in out
     assert "fal calls: 1 submit, 0 status" in out
+
+
+async def test_one_sweep_of_the_sidecar_finishes_what_a_dead_web_process_left(
+    tmp_path: Path,
+) -> None:
+    """The web process is killed after its submission; `reconciler --once` does the rest."""
+    async with sandbox_process(tmp_path) as stand:
+        await grant(stand, tmp_path)
+        await plan(stand, "drop")
+        settings = {**SETTINGS, "RECONCILE_INTERVAL_S": "3600"}
+        async with web_process(stand, tmp_path, **settings) as web:
+            job_id = await web.submit()
+            await web.until(job_id, "processing")
+            await web.kill()
+
+        async def ready() -> bool | None:
+            code, out = await run(web.environment, "reconciler", "--once")
+            assert code == 0, out
+            _, shown = await run(web.environment, "credits", "show", OWNER, "--json")
+            return True if json.loads(shown[shown.index("{") :])["reserved"] == 0 else None
+
+        await eventually(ready, within_s=60)
+        await audited(web)
+
+
+async def test_dev_serves_on_its_port_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    port = str(free_port())
+    command = ["dev", "--port", port, "--render-seconds", "0"]
+    async with (
+        child(command, os.environ, tmp_path / "dev.log", until="stop with", cwd=tmp_path) as dev,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
+        assert (await client.get("/health/ready")).status_code == 200
+        assert (await client.get("/api/credits")).json()["available"] == 1000
+        foreign = {"Origin": "https://elsewhere.example"}
+        assert (await client.get("/api/credits", headers=foreign)).status_code == 401
+        dev.process.send_signal(signal.SIGTERM)
+        assert await dev.process.wait() == 0

@@ -18,7 +18,7 @@ from tests.transfer.servers import Fault
 
 SMALL = mp4(200 * 1024)
 LARGE = mp4(700 * 1024)
-PUT = f"^PUT /videos/{KEY}$"
+PUT = f"^PUT /transfers/{KEY}$"
 PART = "^PUT .*partNumber="
 COMPLETE = "^POST .*uploadId"
 
@@ -74,7 +74,7 @@ async def test_a_small_file_is_one_request_and_a_large_one_is_of_equal_parts(
 ) -> None:
     await bucket.put_video(KEY, "job-1", Bytes(SMALL))
     assert (
-        store.proxy.log == [f"HEAD /videos/{KEY}", f"PUT /videos/{KEY}?x-id=PutObject"]
+        store.proxy.log == [f"HEAD /transfers/{KEY}", f"PUT /transfers/{KEY}?x-id=PutObject"]
         or len(store.proxy.log) == 2
     )
     await bucket.put_video("users/0/library/2.mp4", "2", Bytes(LARGE))

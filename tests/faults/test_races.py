@@ -1,0 +1,204 @@
+"""Leases, fences and late words: who may still change a job, and who may not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.adapters.rows import job_record
+from service.domain.errors import DependencyDown
+from service.domain.job import JobError
+from service.domain.policy import LOOKUPS_TO_PROVE_ABSENCE, MAX_FINALISE_ATTEMPTS
+from service.domain.verdict import Broke, Missing, Refused, Unusable
+from service.flows.conclude import Source, conclude
+from service.flows.finalise import finalise
+from service.flows.reconcile import sweep_once
+from service.ports import Download, Services, StoredObject
+from service.sandbox.object_store import ObjectStore
+from tests.faults.test_submission import money, sweep_until
+from tests.world import World, eventually, open_world
+
+
+async def rendered(world: World, faults: str = "bytes=40000") -> str:
+    """A job whose video is there, with nobody at it: its nudges are taken away."""
+    await world.grant(100)
+    await world.faults(f"{faults},drop")
+    job_id = await world.submit()
+    await world.until_state(job_id, "submitted")
+
+    async def done() -> dict[str, Any] | None:
+        row = (await world.requests())[0]
+        return row if row["state"] == "COMPLETED" else None
+
+    row = await eventually(done)
+    job = await world.runtime.store.job(job_id)
+    assert job.submission is not None
+    verdict = await world.runtime.services.fal.check(job.fal_model or "", job.submission)
+    url = getattr(verdict, "source_url", None)
+    await world.runtime.store.apply_rendered(job_id, row["request_id"], url, entry_id=None)
+    return job_id
+
+
+async def test_a_live_long_transfer_keeps_its_lease(s3: ObjectStore) -> None:
+    """F46: the heartbeat prolongs it; nobody else gets in, and one attempt is enough."""
+    async with open_world(s3, LEASE_S="0.3") as world:
+        job_id = await rendered(world, "slow_file=40000,bytes=60000")
+
+        assert await finalise(world.runtime.services, job_id, "me")
+
+        job = await world.runtime.store.job(job_id)
+        assert (job.fence, job.finalise_attempts) == (1, 1)
+        assert (await world.audit()).violations == []
+
+
+async def test_a_finaliser_that_lost_its_lease_stops_and_changes_nothing(
+    s3: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F46: a higher fence is on the row, so the late finaliser gives up in the middle."""
+    async with open_world(s3, LEASE_S="0.3") as world:
+        job_id = await rendered(world, "slow_file=20000,bytes=200000")
+        store = world.runtime.store
+
+        async def overtake() -> None:
+            await store.database.write("UPDATE $job SET fence += 1", job=job_record(job_id))
+
+        bucket = _Watched(world.runtime.services, before_put=overtake)
+        services = replace(world.runtime.services, bucket=bucket)
+        assert not await finalise(services, job_id, "me")
+
+        assert "lease lost" in caplog.text
+        job = await store.job(job_id)
+        assert (job.state.value, job.object_sha256) == ("rendered", None)
+        await sweep_until(world, job_id, "ready")
+        assert await money(world) == (60, 0, 40)
+        assert (await world.audit()).violations == []
+
+
+class _Watched:
+    """The world's bucket, with something that happens before a video is put."""
+
+    def __init__(self, services: Services, before_put: Any) -> None:
+        self._bucket = services.bucket
+        self._before_put = before_put
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bucket, name)
+
+    async def put_video(self, key: str, job_id: str, download: Download) -> StoredObject:
+        await self._before_put()
+        return await self._bucket.put_video(key, job_id, download)
+
+
+async def test_a_store_that_refuses_us_makes_jobs_wait_and_blames_none(world: World) -> None:
+    """F57: the attempt is not counted, nothing is parked, the reservation stays."""
+    job_id = await rendered(world)
+
+    async def refuse() -> None:
+        raise DependencyDown("AccessDenied")
+
+    services = replace(
+        world.runtime.services, bucket=_Watched(world.runtime.services, before_put=refuse)
+    )
+    for _ in range(3):
+        assert not await finalise(services, job_id, "me")
+
+    job = await world.runtime.store.job(job_id)
+    assert (job.state.value, job.parked, job.finalise_attempts) == ("rendered", False, 0)
+    assert await finalise(world.runtime.services, job_id, "me"), "and then it goes on"
+    assert (await world.audit()).violations == []
+
+
+async def test_an_object_stored_by_a_dead_attempt_is_used_and_not_fetched_again(
+    world: World,
+) -> None:
+    """F58: dead after the upload, before the settlement; one capture, one object."""
+    job_id = await rendered(world)
+    services = world.runtime.services
+    job = await services.store.lease(job_id, "dead", lease_s=0.001)
+    assert job is not None
+    assert job.object_key is not None
+    assert job.source_url is not None
+    async with services.source.fetch(job.source_url) as download:
+        await services.bucket.put_video(job.object_key, job_id, download)
+    fetched = (await world.counts())["files"]
+
+    async def heir() -> bool | None:
+        return True if await finalise(services, job_id, "heir") else None
+
+    await eventually(heir)
+    assert (await world.counts())["files"] == fetched
+    assert await money(world) == (60, 0, 40)
+    assert (await world.audit()).violations == []
+
+
+async def test_a_job_that_fails_too_often_is_parked_with_its_reservation(world: World) -> None:
+    """F61, F74: attempts are counted before the work."""
+    job_id = await rendered(world)
+    await world.runtime.store.database.write(
+        "UPDATE $job SET finalise_attempts = $n", job=job_record(job_id), n=MAX_FINALISE_ATTEMPTS
+    )
+
+    assert not await finalise(world.runtime.services, job_id, "me")
+
+    job = await world.runtime.store.job(job_id)
+    assert (job.parked, job.parked_reason) == (True, "finalisation was attempted too often")
+    assert await money(world) == (60, 40, 0)
+    assert (await world.audit()).violations == []
+
+
+async def test_a_request_that_fal_lost_is_searched_for_and_then_parked(world: World) -> None:
+    """Neither its queue nor its listing has it: a person must look, nothing is refunded."""
+    await world.grant(100)
+    await world.faults("drop,delay=600")
+    job_id = await world.submit()
+    await world.until_state(job_id, "submitted")
+    await world.http.post(f"{world.sandbox.fal_url}/sandbox/reset")
+
+    for _ in range(LOOKUPS_TO_PROVE_ABSENCE):
+        await world.runtime.store.make_due(job_id)
+        await sweep_once(world.runtime.services)
+
+    job = await world.runtime.store.job(job_id)
+    assert job.parked
+    assert await money(world) == (60, 40, 0)
+    assert (await world.audit()).violations == []
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [Refused(JobError(code="x", message="x")), Broke("x"), Unusable("x"), Missing()],
+    ids=lambda verdict: type(verdict).__name__,
+)
+async def test_late_words_about_an_earlier_attempt_do_not_touch_its_successor(
+    world: World, verdict: Any
+) -> None:
+    """A refusal or a failure counts for the attempt under way only; a video would always."""
+    await world.grant(100)
+    await world.faults("submit_429=1")
+    await world.faults("drop,delay=600")
+    job_id = await world.submit()
+    await sweep_until(world, job_id, "submitted")
+    job = await world.runtime.store.job(job_id)
+    assert job.submit_attempts == 2
+
+    outcome = await conclude(
+        world.runtime.services, job, Source(request_id="of-attempt-1", attempt=1), verdict
+    )
+
+    assert outcome == "superseded"
+    after = await world.runtime.store.job(job_id)
+    assert (after.state, after.parked, after.version) == (job.state, False, job.version)
+
+
+async def test_a_refusal_does_not_undo_a_video_that_fal_has_made(world: World) -> None:
+    """OK, then a refusal, in this order: the video stays."""
+    job_id = await rendered(world)
+    job = await world.runtime.store.job(job_id)
+    assert job.submission is not None
+    source = Source(request_id=job.submission.request_id, attempt=job.submit_attempts)
+
+    refused = Refused(JobError(code="x", message="x"))
+    assert await conclude(world.runtime.services, job, source, refused) == "refused"
+
+    assert await finalise(world.runtime.services, job_id, "me")
+    assert (await world.audit()).violations == []
