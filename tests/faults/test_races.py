@@ -56,7 +56,7 @@ async def test_a_finaliser_that_lost_its_lease_stops_and_changes_nothing(
 ) -> None:
     """F46: a higher fence is on the row, so the late finaliser gives up in the middle."""
     async with open_world(s3, LEASE_S="0.3") as world:
-        job_id = await rendered(world, "slow_file=20000,bytes=200000")
+        job_id = await rendered(world, "slow_file=20000,bytes=80000")
         store = world.runtime.store
 
         async def overtake() -> None:

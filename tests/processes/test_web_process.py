@@ -40,7 +40,7 @@ async def audited(web: Web) -> None:
     assert code == 0, out
 
 
-@pytest.mark.parametrize("faults", ["delay=1", "slow_file=40000,bytes=200000"])
+@pytest.mark.parametrize("faults", ["delay=1", "slow_file=40000,bytes=120000"])
 async def test_a_killed_process_loses_nothing_and_charges_once_after_its_restart(
     tmp_path: Path, faults: str
 ) -> None:
@@ -70,7 +70,7 @@ async def test_a_stopped_process_gives_its_lease_back_and_marks_nothing_done(
     """SIGTERM in the middle of a transfer: exit 0, then the next process goes on at once."""
     async with sandbox_process(tmp_path) as stand:
         await grant(stand, tmp_path)
-        await plan(stand, "slow_file=20000,bytes=200000")
+        await plan(stand, "slow_file=20000,bytes=80000")
         settings = {**SETTINGS, "LEASE_S": "600"}
         async with web_process(stand, tmp_path, **settings) as web:
             job_id = await web.submit()
