@@ -157,6 +157,7 @@ def _policy(settings: Settings) -> Policy:
         public_base_url=settings.public_base_url or "",
         seal_key=_required(settings.webhook_seal_key).encode(),
         expected_render_s=settings.expected_render_s,
+        reconcile_interval_s=settings.reconcile_interval_s,
         allow_retired_providers=settings.allow_retired_providers,
         lease_s=settings.lease_s,
         max_in_flight=settings.max_in_flight,

@@ -15,12 +15,18 @@ class Policy:
     public_base_url: str
     seal_key: bytes = field(repr=False)
     expected_render_s: float | None = None  # overrides every provider's own expectation
+    reconcile_interval_s: float = 15.0  # two looks at a late job; the last pause is 2 minutes
     allow_retired_providers: bool = False
     lease_s: float = 60.0  # longer than any single storage call, short enough to recover soon
     max_in_flight: int = 20  # per account: half of fal's largest self-serve concurrency
     lookup_apart_s: float = 20.0  # two looks at fal's listing within this are one
     start_image_url_s: int = 6 * 3600  # outlives the longest queue wait seen with 2 slots
     video_url_s: int = 3600  # a signed link in a status answer
+
+    @property
+    def sweep_delays_s(self) -> tuple[float, ...]:
+        """How long a due job is left alone after each fruitless look at it, in order."""
+        return tuple(self.reconcile_interval_s * factor for factor in SWEEP_PATIENCE)
 
     def overdue_after_s(self, provider_expected_s: float) -> float:
         """How long after its submission a job is due."""
@@ -53,10 +59,10 @@ FINALISE_RETRY_S: Final = (2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 # A CDN that answers 404 or 403 may be having a bad minute; this many times, the file is gone.
 GONE_ATTEMPTS: Final = 3
 
-# The sweep's own patience: each fruitless look at one job puts the next one further off.
 SWEEP_BATCH: Final = 50
 SWEEP_CONCURRENCY: Final = 8
-SWEEP_DELAYS_S: Final = (15.0, 30.0, 60.0, 120.0)
+# Each fruitless look at one job puts the next one further off: by so many sweep intervals.
+SWEEP_PATIENCE: Final = (1, 2, 4, 8)
 
 
 def backoff(waits_s: tuple[float, ...], attempt: int) -> float:

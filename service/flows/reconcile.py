@@ -15,7 +15,6 @@ from service.domain.policy import (
     SUBMIT_UNKNOWN_GRACE_S,
     SWEEP_BATCH,
     SWEEP_CONCURRENCY,
-    SWEEP_DELAYS_S,
 )
 from service.domain.verdict import Missing
 from service.flows.conclude import Source, conclude
@@ -62,7 +61,7 @@ async def sweep_once(services: Services) -> Sweep:
     entries = await store.due_deliveries(SWEEP_BATCH, retry_in_s=DELIVERY_RETRY_S)
     sweep.deliveries = len(entries)
     await _each(sweep, entries, lambda entry_id: _deliver(services, entry_id))
-    jobs = await store.due_jobs(SWEEP_BATCH, SWEEP_DELAYS_S)
+    jobs = await store.due_jobs(SWEEP_BATCH, services.policy.sweep_delays_s)
     sweep.jobs = len(jobs)
     await _each(sweep, jobs, lambda job: move_on(services, job))
     if sweep.jobs or sweep.deliveries:
