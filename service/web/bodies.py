@@ -16,12 +16,11 @@ from service.domain.errors import FieldError, Invalid, TooLarge, UnsupportedMedi
 
 FORM_OVERHEAD_BYTES: Final = 128 * 1024  # boundaries, part headers and the JSON beside the image
 MAX_JSON_BYTES: Final = 64 * 1024
-IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 # Clients that do not know a file's type say this; what the bytes are is checked anyway.
 _PARTS: Final = frozenset({"data", "startImage"})
 WEBHOOK_BODY_S: Final = 10.0  # fal waits 15 s for an answer
 FORM_BODY_S: Final = 120.0  # 10 MB over a slow phone's uplink
-UNTYPED: Final = (None, "", "application/octet-stream")
+UNTYPED: Final = "application/octet-stream"
 
 
 class Order(BaseModel):
@@ -65,10 +64,10 @@ async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
     _bound_stream(request, limit)
     try:
         async with _in_time(FORM_BODY_S):
-            form = await request.form(max_files=1, max_fields=2, max_part_size=MAX_JSON_BYTES)
+            form = await request.form(max_files=2, max_fields=2, max_part_size=MAX_JSON_BYTES)
         try:
-            order = _order(form.getlist("data"), set(form.keys()))
-            image = await _image(form.get("startImage"), max_image_bytes)
+            order = await _order(form.getlist("data"), set(form.keys()))
+            image = await _image(form.getlist("startImage"), max_image_bytes)
         finally:
             await form.close()
     except HTTPException as error:
@@ -80,25 +79,33 @@ async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
     raise Invalid([*_errors(image), *_errors(order)])
 
 
-def _order(parts: Sequence[UploadFile | str], names: set[str]) -> Order | list[FieldError]:
+async def _order(parts: Sequence[UploadFile | str], names: set[str]) -> Order | list[FieldError]:
+    """The order in `data`: a plain field, or a file part as browsers make of a JSON Blob."""
     unknown = [FieldError(each, "is not a part of this form") for each in names - _PARTS]
     if not parts:
         return [*unknown, FieldError("data", "is missing: JSON with templateSlug and variables")]
+    if len(parts) > 1:
+        return [*unknown, FieldError("data", "must be there once")]
     part = parts[0]
-    if len(parts) > 1 or isinstance(part, UploadFile):
-        return [*unknown, FieldError("data", "must be one plain field, not a file")]
+    if isinstance(part, UploadFile) and (part.size or 0) > MAX_JSON_BYTES:
+        return [*unknown, FieldError("data", f"must have at most {MAX_JSON_BYTES} bytes")]
     try:
-        order = Order.model_validate_json(part)
+        text = await part.read() if isinstance(part, UploadFile) else part
+        order = Order.model_validate_json(text)
     except ValidationError as error:
         return [*unknown, *(_field_error(each) for each in error.errors())]
     return unknown or order
 
 
-async def _image(part: UploadFile | str | None, limit: int) -> bytes | list[FieldError]:
+async def _image(parts: Sequence[UploadFile | str], limit: int) -> bytes | list[FieldError]:
+    if len(parts) > 1:
+        return [FieldError("startImage", "must be there once")]
+    part = parts[0] if parts else None
     if not isinstance(part, UploadFile):
         return [FieldError("startImage", "is missing: send a PNG, JPEG or WebP file")]
-    if part.content_type not in (*IMAGE_TYPES, *UNTYPED):
-        raise UnsupportedMedia(f"startImage must be one of {', '.join(IMAGE_TYPES)}")
+    declared = part.content_type or UNTYPED
+    if declared != UNTYPED and not declared.startswith("image/"):  # which one, the bytes tell
+        raise UnsupportedMedia("startImage must be a PNG, JPEG or WebP file")
     if part.size is not None and part.size > limit:
         raise TooLarge(f"startImage is larger than {limit} bytes")
     data = await part.read()

@@ -1,6 +1,7 @@
 """A good order: once per Idempotency-Key, bounded per account, answered before fal is asked."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -205,3 +206,20 @@ async def test_when_the_bucket_is_away_an_order_is_refused_for_now_and_reserves_
         assert await world.runtime.store.balance("ana@example.com") == balance
         assert await jobs_of(world, "ana@example.com") == []
         assert (await world.counts())["submits"] == 0
+
+
+@on_shared
+async def test_an_order_sent_as_a_json_blob_is_an_order_too(shared: World) -> None:
+    """What `form.append("data", new Blob([json], {type: "application/json"}))` sends."""
+    email = fresh_email()
+    await shared.grant(100, email)
+    order = {"templateSlug": "night-life-roller", "variables": {"BRAND": SILENT}}
+    answer = await shared.http.post(
+        "/api/templates/video",
+        headers=shared.headers(email),
+        files={
+            "startImage": ("start.png", png(), "image/png"),
+            "data": ("blob", json.dumps(order), "application/json"),
+        },
+    )
+    assert answer.status_code == 202, answer.text

@@ -79,15 +79,15 @@ TABLE = {
     "neither": bad_form(fields={"startImage", "data"}),
     "an extra field": bad_form(image_part(), order_part(), order_part(b"1", "x"), fields={"x"}),
     "an extra file": bad_form(
-        image_part(), order_part(), ("more", ("b.png", png(), "image/png")), fields={"body"}
+        image_part(), order_part(), ("more", ("b.png", png(), "image/png")), fields={"more"}
     ),
-    "two images": bad_form(image_part(), image_part(), order_part(), fields={"body"}),
+    "two images": bad_form(image_part(), image_part(), order_part(), fields={"startImage"}),
     "two data": bad_form(image_part(), order_part(), order_part(), fields={"data"}),
     "two data and a field": bad_form(
         image_part(), order_part(), order_part(), order_part(b"", "x"), fields={"body"}
     ),
     "data as a second file": bad_form(
-        image_part(), ("data", ("d.json", b"{}", "application/json")), fields={"body"}
+        image_part(), ("data", ("d.json", b"{}", "application/json")), fields={"templateSlug"}
     ),
     "data as the only file": bad_form(
         ("data", ("d.json", b"{}", "application/json")), fields={"data", "startImage"}
