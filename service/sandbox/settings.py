@@ -21,7 +21,7 @@ class SandboxSettings:
     s3_port: int = 0
     s3_process: bool = False
     fal_key: str | None = None
-    user_id: str = "sandbox|1234"
+    user_id: str = "sandbox-1234"
     bucket: str = "videos"
     region: str = "auto"
     access_key_id: str = "sandbox-access-key"

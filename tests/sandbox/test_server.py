@@ -69,7 +69,7 @@ async def test_the_environment_points_the_service_at_it(user: FalUser) -> None:
     assert sandbox.environment() == {
         "ENVIRONMENT": "development",
         "FAL_KEY": sandbox.fal_key,
-        "FAL_USER_ID": "sandbox|1234",
+        "FAL_USER_ID": "sandbox-1234",
         "FAL_QUEUE_URL": sandbox.fal_url,
         "FAL_JWKS_URL": f"{sandbox.fal_url}/.well-known/jwks.json",
         "FAL_PLATFORM_URL": sandbox.fal_url,

@@ -90,7 +90,7 @@ TABLE = {
         image_part(), ("data", ("d.json", b"{}", "application/json")), fields={"templateSlug"}
     ),
     "data as the only file": bad_form(
-        ("data", ("d.json", b"{}", "application/json")), fields={"data", "startImage"}
+        ("data", ("d.json", b"{}", "application/json")), fields={"templateSlug", "startImage"}
     ),
     "image as text": bad_form(
         ("startImage", (None, b"x", "")), order_part(), fields={"startImage"}

@@ -92,7 +92,7 @@ async def test_a_delivery_is_stored_raw_and_finishes_its_job(shared: World) -> N
     assert bytes(row["body"]) == body
     assert (row["request_id"], row["user_id"], row["stale"]) == (
         job.request_id,
-        "sandbox|1234",
+        "sandbox-1234",
         False,
     )
     assert (row["outcome"], row["parked"], row["due"]) == ("rendered", False, None)
@@ -226,7 +226,7 @@ async def test_a_doubled_header_never_lets_in_what_was_not_signed(
     stored = [row for row in await inbox(shared) if bytes(row["body"]) == body]
     assert len(stored) == (answer.status_code == 200)
     assert {row["request_id"] for row in stored} <= {"signed-one"}
-    assert {row["user_id"] for row in stored} <= {"sandbox|1234"}
+    assert {row["user_id"] for row in stored} <= {"sandbox-1234"}
 
 
 @on_shared
