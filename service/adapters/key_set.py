@@ -38,6 +38,8 @@ class KeySet(Generic[Key]):
         self._parse = parse
         self._keys: Sequence[Key] = ()
         self._lock = asyncio.Lock()
+        self._missing = asyncio.Lock()
+        self._miss_failed = False
         self._fetched_at = self._tried_at = self._missed_at = float("-inf")
         self.fetches = 0
 
@@ -52,17 +54,16 @@ class KeySet(Generic[Key]):
     async def after_miss(self) -> Sequence[Key]:
         """The keys after none of the current ones fitted: fetched anew, once a minute at most.
 
-        Raises Transient if that fetch fails: then it is not the sender's fault.
+        Raises Transient for as long as that fetch has failed: then it is not the sender's fault.
         """
-        now = time.monotonic()
-        if now - self._missed_at >= MISS_INTERVAL_S:
-            self._missed_at = now
-            await self._fetch(since=self._tried_at, at_once=True)
-            if self._fetched_at < now:
-                raise Transient("the key set cannot be fetched")
-        elif self._lock.locked():
-            async with self._lock:  # the fetch under way may bring the key we miss
-                pass
+        async with self._missing:  # those who wait share what the first of them brings
+            now = time.monotonic()
+            if now - self._missed_at >= MISS_INTERVAL_S:
+                self._missed_at = now
+                await self._fetch(since=self._tried_at, at_once=True)
+                self._miss_failed = self._fetched_at < now
+        if self._miss_failed:
+            raise Transient("the key set cannot be fetched")
         return self._keys
 
     def _age(self) -> float:

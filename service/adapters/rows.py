@@ -121,6 +121,7 @@ def to_job(row: Row) -> Job:
         submit_attempts=row["submit_attempts"],
         lookups=row["lookups"],
         finalise_attempts=row["finalise_attempts"],
+        gone_attempts=row["gone_attempts"],
         fence=row["fence"],
         parked=row["parked"],
         parked_reason=row.get("parked_reason"),

@@ -71,6 +71,10 @@ class StorageRefused(StorageFailed, DependencyDown):
     """Our key or our bucket is not accepted: no job is at fault, and all of them wait for us."""
 
 
+class StorageAway(StorageFailed, DependencyDown):
+    """The store gave no answer at all: that is nobody's job in particular."""
+
+
 async def call(
     limits: StorageLimits,
     operation: str,
@@ -103,7 +107,7 @@ async def _once(operation: str, send: Callable[[], Awaitable[Answer]], timeout_s
     except ClientError as error:
         raise _translated(operation, error) from None
     except (BotoCoreError, aiohttp.ClientError, OSError) as error:  # OSError: TimeoutError is one
-        raise StorageFailed(operation, type(error).__name__) from None
+        raise StorageAway(operation, type(error).__name__) from None
 
 
 def _translated(operation: str, error: ClientError) -> StorageFailed:

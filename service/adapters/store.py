@@ -165,10 +165,14 @@ class SurrealStore:
             entry=inbox_record(entry_id),
         )
 
-    async def count_lookup(self, job_id: str, *, apart_s: float) -> int:
-        return int(
-            await self._write("count_lookup", job=job_record(job_id), apart=seconds(apart_s))
+    async def count_lookup(self, job: Job, *, apart_s: float) -> int:
+        counted = await self._write(
+            "count_lookup",
+            job=job_record(job.id),
+            attempt=job.submit_attempts,
+            apart=seconds(apart_s),
         )
+        return int(counted)
 
     async def apply_rendered(
         self, job_id: str, request_id: str, source_url: str | None, *, entry_id: str | None
@@ -211,7 +215,9 @@ class SurrealStore:
     async def heartbeat(self, job_id: str, fence: int, *, lease_s: float) -> bool:
         return await self._did("heartbeat", job_id, fence=fence, lease=seconds(lease_s))
 
-    async def give_back(self, job: Job, reason: str, *, retry_in_s: float, counted: bool) -> bool:
+    async def give_back(
+        self, job: Job, reason: str, *, retry_in_s: float, counted: bool, gone: bool = False
+    ) -> bool:
         return await self._did(
             "give_back",
             job.id,
@@ -219,6 +225,7 @@ class SurrealStore:
             reason=reason,
             retry_in=seconds(retry_in_s),
             counted=counted,
+            gone=gone,
         )
 
     async def new_source(self, job_id: str, fence: int, source_url: str) -> bool:
@@ -231,6 +238,7 @@ class SurrealStore:
             job.id,
             reason=reason,
             state=job.state.value,
+            attempt=job.submit_attempts,
             fence=job.fence if leased else None,
         )
 

@@ -168,6 +168,7 @@ class Job:
     submit_attempts: int = 0
     lookups: int = 0
     finalise_attempts: int = 0
+    gone_attempts: int = 0
     fence: int = 0
     parked: bool = False
     parked_reason: str | None = None

@@ -56,8 +56,11 @@ MAX_DELIVERY_ATTEMPTS: Final = 10
 # take about 50 minutes. Attempts while the store is away are not among them.
 MAX_FINALISE_ATTEMPTS: Final = 12
 FINALISE_RETRY_S: Final = (2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-# A CDN that answers 404 or 403 may be having a bad minute; this many times, the file is gone.
-GONE_ATTEMPTS: Final = 3
+# The store's own absence says nothing about a job: it is asked again so often.
+DEPENDENCY_RETRY_S: Final = 60.0
+# A CDN that answers 404 or 403 may be having bad minutes; after these, the file is gone.
+GONE_RETRY_S: Final = (60.0, 300.0, 600.0)
+GONE_ATTEMPTS: Final = len(GONE_RETRY_S) + 1
 
 SWEEP_BATCH: Final = 50
 SWEEP_CONCURRENCY: Final = 8

@@ -21,8 +21,10 @@ from service.domain.errors import (
 )
 from service.domain.job import Job, JobError, JobState, refunded
 from service.domain.policy import (
+    DEPENDENCY_RETRY_S,
     FINALISE_RETRY_S,
     GONE_ATTEMPTS,
+    GONE_RETRY_S,
     MAX_FINALISE_ATTEMPTS,
     backoff,
 )
@@ -88,12 +90,15 @@ async def _not_yet(services: Services, job: Job, error: LeaseLost | ServiceError
         case LeaseLost():
             log.warning("lease lost", extra={"job_id": job.id, "fence": job.fence})
         case DependencyDown():  # everybody's trouble: this job waits without being blamed
-            await _give_back(services, job, reason, wait_s, counted=False)
-        case SourceGone() if job.finalise_attempts >= GONE_ATTEMPTS:
+            await _give_back(services, job, reason, DEPENDENCY_RETRY_S, counted=False)
+        case SourceGone() if job.gone_attempts + 1 >= GONE_ATTEMPTS:
             await _fail(services, job, error)
         case SourceTooLarge():
             await _fail(services, job, error)
-        case SourceGone() | NotAVideo() | Transient():
+        case SourceGone():
+            gone_s = backoff(GONE_RETRY_S, job.gone_attempts + 1)
+            await _give_back(services, job, reason, gone_s, counted=True, gone=True)
+        case NotAVideo() | Transient():
             await _give_back(services, job, reason, wait_s, counted=True)
         case _:  # an address we may not fetch, a key that is taken: nothing time will mend
             await _park(services, job, reason)
@@ -166,10 +171,18 @@ async def _beat(services: Services, job: Job) -> None:
 
 
 async def _give_back(
-    services: Services, job: Job, reason: str, retry_in_s: float, *, counted: bool
+    services: Services,
+    job: Job,
+    reason: str,
+    retry_in_s: float,
+    *,
+    counted: bool,
+    gone: bool = False,
 ) -> None:
     try:
-        await services.store.give_back(job, reason, retry_in_s=retry_in_s, counted=counted)
+        await services.store.give_back(
+            job, reason, retry_in_s=retry_in_s, counted=counted, gone=gone
+        )
     except Transient as error:  # then the lease runs out by itself
         log.warning("lease not given back", extra={"job_id": job.id, "reason": str(error)})
     log.warning(

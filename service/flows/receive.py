@@ -67,14 +67,14 @@ async def handle(services: Services, entry_id: str) -> bool:
         await _park(services, entry, "handling failed too often")
         return True
     try:
+        job = await _adopted(services, await services.store.job(entry.job_id), entry)
+    except NotFound:
+        await _park(services, entry, "there is no such job in this database")
+        return True
+    try:
         verdict = parse_delivery(entry.body, entry.request_id)
     except Unreadable as error:
         await _park(services, entry, str(error))
-        return True
-    try:
-        job = await services.store.job(entry.job_id)
-    except NotFound:
-        await _park(services, entry, "there is no such job in this database")
         return True
     if entry.stale or isinstance(verdict, Pending):
         verdict = await _ask(services, job, entry)
@@ -85,6 +85,20 @@ async def handle(services: Services, entry_id: str) -> bool:
         extra={"job_id": job.id, "entry_id": entry.id, "outcome": outcome},
     )
     return True
+
+
+async def _adopted(services: Services, job: Job, entry: InboxEntry) -> Job:
+    """The job, knowing the request of its attempt: a signed delivery proves that fal took it.
+
+    Whatever the delivery goes on to say, without this an attempt whose answer was lost could
+    pass for one that fal never had.
+    """
+    if job.submission is not None or job.is_final or entry.attempt != job.submit_attempts:
+        return job
+    overdue_s = services.policy.overdue_after_s(job.expected_render_s)
+    submission = Submission(request_id=entry.request_id)
+    await services.store.record_submission(job.id, entry.attempt, submission, expected_s=overdue_s)
+    return await services.store.job(job.id)
 
 
 async def _ask(services: Services, job: Job, entry: InboxEntry) -> Verdict:

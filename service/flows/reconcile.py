@@ -16,7 +16,7 @@ from service.domain.policy import (
     SWEEP_BATCH,
     SWEEP_CONCURRENCY,
 )
-from service.domain.verdict import Missing
+from service.domain.verdict import Broke, Missing, Refused
 from service.flows.conclude import Source, conclude
 from service.flows.receive import handle
 from service.flows.submit import send, void_attempt
@@ -135,7 +135,7 @@ async def _look_up(services: Services, job: Job) -> str:
     current = _current(job, listed)
     if current is not None:
         return await _adopt(services, job, current)
-    looks = await services.store.count_lookup(job.id, apart_s=services.policy.lookup_apart_s)
+    looks = await services.store.count_lookup(job, apart_s=services.policy.lookup_apart_s)
     if looks < LOOKUPS_TO_PROVE_ABSENCE:
         return "absent"
     if job.state is JobState.SUBMITTED:
@@ -152,7 +152,10 @@ def _current(job: Job, listed: list[Listed]) -> Listed | None:
     fresh = [each for each in listed if each.request_id not in job.past_requests]
     if known is not None:
         return next((each for each in fresh if each.request_id == known), None)
-    return fresh[0] if fresh else None
+    # An earlier attempt, given up as absent, may show up late beside the current one: what ended
+    # badly speaks for the job only if nothing else does.
+    ended_badly = (Refused, Broke)
+    return min(fresh, key=lambda each: isinstance(each.verdict, ended_badly), default=None)
 
 
 async def _adopt(services: Services, job: Job, listed: Listed) -> str:

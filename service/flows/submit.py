@@ -76,6 +76,9 @@ async def accept(services: Services, order: Order) -> Receipt:
     if order.idempotency_key and (before := await _earlier(services, new)):
         return _receipt(before)
     if (await store.balance(order.email)).available < new.credits:
+        # Unless they went to this very order, reserved a moment ago under the same key.
+        if order.idempotency_key and (before := await _earlier(services, new)):
+            return _receipt(before)
         raise InsufficientCredits(_too_few(new.credits))
     await services.bucket.put_image(new.start_image_key, order.image.data, order.image.content_type)
     outcome = await store.reserve(

@@ -28,7 +28,7 @@ async def test_a_file_that_is_gone_for_good_ends_the_job_and_returns_the_credits
     await sweep_until(world, job_id, "failed")
 
     assert (await world.status(job_id))["error"]["code"] == "source_gone"
-    assert (await world.runtime.store.job(job_id)).finalise_attempts == GONE_ATTEMPTS
+    assert (await world.runtime.store.job(job_id)).gone_attempts == GONE_ATTEMPTS - 1
     assert (await world.counts())["results"] >= GONE_ATTEMPTS
     assert await money(world) == (100, 0, 0)
     assert (await world.audit()).violations == []

@@ -7,11 +7,13 @@ import pytest
 
 from service.adapters.rows import job_record
 from service.domain.errors import DependencyDown
-from service.domain.job import JobError
+from service.domain.inbox import Delivery
+from service.domain.job import JobError, Submission
 from service.domain.policy import LOOKUPS_TO_PROVE_ABSENCE, MAX_FINALISE_ATTEMPTS
 from service.domain.verdict import Broke, Missing, Refused, Unusable
 from service.flows.conclude import Source, conclude
 from service.flows.finalise import finalise
+from service.flows.receive import handle
 from service.flows.reconcile import sweep_once
 from service.ports import Download, Services, StoredObject
 from service.sandbox.object_store import ObjectStore
@@ -202,3 +204,66 @@ async def test_a_refusal_does_not_undo_a_video_that_fal_has_made(world: World) -
 
     assert await finalise(world.runtime.services, job_id, "me")
     assert (await world.audit()).violations == []
+
+
+async def test_a_signed_delivery_proves_the_submission_even_if_it_settles_nothing(
+    world: World,
+) -> None:
+    """The answer to the POST was lost; an ERROR that says nothing still carries the request id."""
+    await world.grant(100)
+    await world.faults("submit_drop,drop,delay=600")
+    job_id = await world.submit()
+    await world.until_state(job_id, "submit_unknown")
+    services = world.runtime.services
+    request_id = (await world.requests())[0]["request_id"]
+    delivery = Delivery(
+        job_id=job_id,
+        attempt=1,
+        request_id=request_id,
+        user_id="any",
+        body=b'{"status": "ERROR", "error": "gateway hiccup", "payload": null}',
+        stale=False,
+    )
+    await services.store.record_delivery(delivery, grace_s=0)
+
+    assert await handle(services, delivery.entry_id)
+
+    job = await services.store.job(job_id)
+    assert job.state.value == "submitted"
+    assert job.submission is not None
+    assert job.submission.request_id == request_id
+    assert (await world.counts())["submits"] == 1
+
+
+async def test_a_request_proven_broken_is_not_revived_by_its_own_late_answer(
+    world: World,
+) -> None:
+    """The webhook overtook the answer to the POST, and its request has ended broken already."""
+    await world.grant(100)
+    await world.faults("submit_429=1000")
+    job_id = await world.submit()
+    await world.until_state(job_id, "reserved")
+    await world.quiet()
+    store = world.runtime.store
+    job = await store.begin_submission(job_id, grace_s=60)
+    assert job is not None
+    assert await store.submission_void(job, "broke", retry_in_s=60, request_id="r1")
+
+    late = Submission(request_id="r1")
+    assert not await store.record_submission(job_id, job.submit_attempts, late, expected_s=60)
+
+    assert (await store.job(job_id)).state.value == "reserved"
+
+
+async def test_troubles_of_other_kinds_do_not_make_a_first_404_final(world: World) -> None:
+    """Only answers that the file is gone count towards giving a video up."""
+    job_id = await rendered(world, "gone")
+    await world.runtime.store.database.write(
+        "UPDATE $job SET finalise_attempts = 5", job=job_record(job_id)
+    )
+
+    assert not await finalise(world.runtime.services, job_id, "me")
+
+    job = await world.runtime.store.job(job_id)
+    assert (job.state.value, job.gone_attempts) == ("rendered", 1)
+    assert await money(world) == (60, 40, 0)

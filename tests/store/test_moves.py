@@ -59,7 +59,7 @@ NOTES: dict[str, tuple[frozenset[JobState], Act]] = {
     ),
     "count_lookup": (
         frozenset({JobState.SUBMIT_UNKNOWN, JobState.SUBMITTED}),
-        lambda store, job: store.count_lookup(job.id, apart_s=0),
+        lambda store, job: store.count_lookup(job, apart_s=0),
     ),
 }
 

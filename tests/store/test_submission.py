@@ -79,15 +79,23 @@ async def test_an_attempt_without_a_request_id_leaves_no_past_request(store: Sur
 
 async def test_lookups_are_counted_and_start_anew_with_each_attempt(store: SurrealStore) -> None:
     job = await job_in(store, JobState.SUBMIT_UNKNOWN)
-    assert [await store.count_lookup(job.id, apart_s=0) for _ in range(3)] == [1, 2, 3]
-    assert await store.count_lookup(job.id, apart_s=LONG_S) == 3, "too soon to say anything new"
+    assert [await store.count_lookup(await store.job(job.id), apart_s=0) for _ in range(3)] == [
+        1,
+        2,
+        3,
+    ]
+    assert await store.count_lookup(await store.job(job.id), apart_s=LONG_S) == 3, (
+        "too soon to say anything new"
+    )
     await bench.void(store, job)
     begun = await bench.begin(store, job.id)
     assert begun is not None
     assert begun.lookups == 0
-    assert await store.count_lookup(job.id, apart_s=0) == 0
+    assert await store.count_lookup(await store.job(job.id), apart_s=0) == 0
     assert await bench.unknown(store, begun)
-    assert await store.count_lookup(job.id, apart_s=LONG_S) == 1, "the first one counts at once"
+    assert await store.count_lookup(await store.job(job.id), apart_s=LONG_S) == 1, (
+        "the first one counts at once"
+    )
 
 
 @pytest.mark.parametrize("state", [JobState.RESERVED, JobState.SUBMITTING, JobState.SUBMIT_UNKNOWN])
