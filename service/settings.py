@@ -109,12 +109,6 @@ class Settings(BaseModel):
     max_video_bytes: int = Field(default=2 * 1024**3, ge=1024**2)
     max_webhook_bytes: int = Field(default=1024 * 1024, ge=4096, le=64 * 1024 * 1024)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _blank_is_unset(cls, value: object) -> object:
-        """A line such as `R2_BUCKET=` leaves the setting at its default."""
-        return None if value == "" else value
-
     @field_validator("surrealdb_url")
     @classmethod
     def _known_engine(cls, value: str) -> str:
@@ -161,6 +155,7 @@ def read_settings(environ: Mapping[str, str], needs: Needs) -> Settings:
     named = {
         name: environ[name.upper()] for name in Settings.model_fields if name.upper() in environ
     }
+    # A line such as `R2_BUCKET=` leaves the setting at its default.
     given = {name: value for name, value in named.items() if value != ""}
     problems: list[Problem] = []
     try:

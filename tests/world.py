@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +16,7 @@ from PIL import Image
 
 from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.outbound import tls_context
+from service.commands.local import free_port
 from service.flows.audit import AuditReport, audit
 from service.sandbox.object_store import ObjectStore
 from service.sandbox.server import run_sandbox
@@ -45,13 +45,6 @@ def png(colour: str = "teal", size: tuple[int, int] = (64, 36)) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", size, colour).save(out, "PNG")
     return out.getvalue()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = SOON_S) -> T:

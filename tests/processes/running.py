@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 
 from service.commands.children import child
+from service.commands.local import free_port
 from service.commands.sandbox import READY
-from tests.world import SEAL_KEY, SECRET, eventually, free_port, png, token
+from tests.world import SEAL_KEY, SECRET, eventually, png, token
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from service.commands.children import child
+from service.commands.local import free_port
 from tests.processes.running import Stand, Web, run, sandbox_process, web_process
-from tests.world import OWNER, eventually, free_port
+from tests.world import OWNER, eventually
 
 SETTINGS = {"RECONCILE_INTERVAL_S": "0.3", "LEASE_S": "2", "EXPECTED_RENDER_S": "1"}
 

@@ -13,9 +13,9 @@ import pytest
 
 from service.__main__ import COMMANDS, main
 from service.adapters.migrate import find_migrations
+from service.commands.local import free_port
 from service.logs import configure_logging
 from service.settings import Settings
-from tests.world import free_port
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 40.0

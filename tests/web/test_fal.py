@@ -18,12 +18,12 @@ from service.adapters.fal import (
     KeyRefused,
     open_fal,
 )
+from service.commands.local import free_port
 from service.domain.errors import Transient
 from service.domain.job import Submission
 from service.domain.verdict import Broke, Missing, Pending, Refused, Rendered, Unusable, Verdict
 from service.ports import Accepted, Declined, NotAccepted, SubmitOutcome, Unknown
 from tests.web.raw_fal import KEY, Behave, Exchange, RawFal, raw_fal
-from tests.world import free_port
 
 MODEL = "fal-ai/kling-video/v2.5-turbo/pro/image-to-video"
 HOOK = "https://video.example/api/fal/webhook/v1.abc?x=1&y=ü"

@@ -13,6 +13,7 @@ from nacl.signing import SigningKey
 
 from service.adapters.rows import inbox_record, job_record
 from service.adapters.surreal import DatabaseSettings, _Connection
+from service.commands.local import free_port
 from service.domain.job import JobState
 from service.domain.policy import MAX_DELIVERY_ATTEMPTS
 from service.flows.receive import handle
@@ -32,7 +33,7 @@ from tests.web.deliveries import (
     webhook_token,
 )
 from tests.web.forms import check_problem, fresh_email
-from tests.world import OWNER, World, eventually, free_port, open_world
+from tests.world import OWNER, World, eventually, open_world
 
 on_shared = pytest.mark.asyncio(loop_scope="package")
 
