@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from service.domain.errors import Transient
+from service.flows.cancel import stop
 from service.flows.finalise import finalise
 from service.flows.receive import handle
 from service.flows.reconcile import sweep_once
@@ -45,6 +46,9 @@ class Nudges:
 
     def finalisation(self, job_id: str) -> None:
         _put(self.heavy, job_id, finalise)
+
+    def cancellation(self, job_id: str) -> None:
+        _put(self.light, job_id, lambda services, name, _: stop(services, name))
 
     async def quiet(self) -> None:
         """Return once everything nudged so far is done; light work nudges heavy, never back."""

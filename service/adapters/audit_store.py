@@ -41,7 +41,12 @@ class SurrealAuditStore:
             for table, (invariant, problem) in problems.items()
             for subject in found[table]
         ]
-        return Stray(waiting=found["waiting"], violations=tuple(violations))
+        return Stray(
+            waiting=found["waiting"],
+            parked=found["parked"],
+            written_off=found["written_off"],
+            violations=tuple(violations),
+        )
 
 
 def to_audit_account(row: Row, sums: list[Row], unfinished: list[Row]) -> AuditAccount:

@@ -19,16 +19,25 @@ from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 from fal_client.client import AppId
 
 from service.adapters.outbound import tls_context
-from service.domain.errors import Transient
+from service.domain.errors import KeyRefused, Transient
 from service.domain.job import JobError, Submission
 from service.domain.verdict import (
     Missing,
     Pending,
+    Stopped,
     Verdict,
     parse_refusal,
     parse_result,
 )
-from service.ports import Accepted, Declined, Listed, NotAccepted, SubmitOutcome, Unknown
+from service.ports import (
+    Accepted,
+    CancelAnswer,
+    Declined,
+    Listed,
+    NotAccepted,
+    SubmitOutcome,
+    Unknown,
+)
 
 SUBMIT_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)  # fal answers a submit within seconds
 SUBMIT_DEADLINE_S: Final = 40.0  # httpx bounds each step; this bounds them together
@@ -46,15 +55,10 @@ _NOTHING_SENT: Final = (
     httpx.ProxyError,
 )
 _KEY_REFUSED: Final = frozenset({401, 403})
+_LOCKED: Final = frozenset({401, 402, 403})  # a refused key, an empty balance, a locked account
 _TRY_LATER: Final = frozenset({401, 402, 403, 425, 429})
 _ENDPOINT_GONE: Final = frozenset({404, 405, 410})
 _UNCLEAR: Final = frozenset({408, 409, 499})
-
-
-class KeyRefused(Transient):
-    """fal refuses our key or has locked the account: nothing will pass until a person acts."""
-
-    code = "fal_key_refused"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,10 +130,25 @@ class HttpFal:
         async with _reading("result"):
             response = await self._client.get(handle.response_url)
         code = response.status_code
-        if code in _TRY_LATER or code in _UNCLEAR:
-            raise _failure("result", code)
         kind = response.headers.get("x-fal-error-type") or error_type
-        return parse_result(code, _json(response), error_type=kind)
+        verdict = parse_result(code, _json(response), error_type=kind)
+        if not isinstance(verdict, Stopped) and (code in _TRY_LATER or code in _UNCLEAR):
+            raise _failure("result", code)
+        return verdict
+
+    async def cancel(self, endpoint: str, submission: Submission) -> CancelAnswer:
+        """As ports.Fal says. fal answers 202, 400 for a request that has ended, or 404."""
+        async with _reading("cancel"):
+            response = await self._client.put(self._handle(endpoint, submission).cancel_url)
+        if response.is_success:
+            return CancelAnswer.REQUESTED
+        match response.status_code:
+            case httpx.codes.BAD_REQUEST:
+                return CancelAnswer.TOO_LATE
+            case httpx.codes.NOT_FOUND:
+                return CancelAnswer.MISSING
+            case code:
+                raise _failure("cancel", code)
 
     async def find(
         self, endpoint: str, needle: str, since: datetime, until: datetime
@@ -148,7 +167,8 @@ class HttpFal:
                     f"{self._settings.platform_url}/v1/models/requests/by-endpoint", params=params
                 )
             if not response.is_success:
-                raise _failure("listing", response.status_code)
+                # A key may render and yet not list: a refusal here says nothing about the key.
+                raise Transient(f"fal answered {response.status_code} to a listing request")
             page = _json(response)
             if not isinstance(page, dict):
                 raise Transient("fal's listing is not understood")
@@ -208,7 +228,7 @@ def _outcome(response: httpx.Response) -> SubmitOutcome:
             case _:
                 return Unknown("fal accepted, but its answer has no request id")
     if code in _TRY_LATER or response.is_redirect:
-        return NotAccepted(f"fal answered {code}")
+        return NotAccepted(f"fal answered {code}", locked=code in _LOCKED)
     if response.is_server_error or code in _UNCLEAR:
         return Unknown(f"fal answered {code}")  # a gateway may answer for a queue that accepted
     return Declined(_refusal(code, body))

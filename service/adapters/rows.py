@@ -8,7 +8,16 @@ from surrealdb import RecordID
 
 from service.domain.credits import Balance, EntryKind, LedgerEntry, account_name
 from service.domain.inbox import InboxEntry
-from service.domain.job import Job, JobError, JobState, Status, Submission
+from service.domain.job import (
+    IfFinished,
+    Job,
+    JobError,
+    JobState,
+    NewJob,
+    Status,
+    Submission,
+)
+from service.domain.pauses import Activity, Pause
 from service.domain.templates import Template
 
 Row = Mapping[str, Any]
@@ -39,8 +48,40 @@ def settlement_record(job_id: str) -> RecordID:
     return RecordID("ledger", [_raw_id(job_id), "settlement"])
 
 
+def reservation_record(job_id: str) -> RecordID:
+    return RecordID("ledger", [_raw_id(job_id), "reserve"])
+
+
 def inbox_record(entry_id: str | None) -> RecordID | None:
     return None if entry_id is None else RecordID("inbox", entry_id)
+
+
+def pause_record(activity: Activity) -> RecordID:
+    return RecordID("pause", activity.value)
+
+
+def write_off_record(job_id: str, request_id: str) -> RecordID:
+    """One per job and request, so that a cost is counted once."""
+    return RecordID("write_off", [_raw_id(job_id), request_id])
+
+
+def new_job_params(job: NewJob) -> dict[str, Any]:
+    """What a query needs to create a job's row and its reservation."""
+    return {
+        "job": job_record(job.id),
+        "entry": reservation_record(job.id),
+        "account": account_record(job.email),
+        "email": job.email,
+        "template_id": job.template_id,
+        "provider": job.provider,
+        "fal_model": job.fal_model,
+        "arguments": dict(job.arguments),
+        "duration_s": job.duration_s,
+        "credits": job.credits,
+        "expected_render_s": job.expected_render_s,
+        "start_image_key": job.start_image_key,
+        "object_key": job.object_key,
+    }
 
 
 def state_names(states: frozenset[JobState]) -> list[str]:
@@ -132,11 +173,18 @@ def to_job(row: Row) -> Job:
         object_size=row.get("object_size"),
         object_sha256=row.get("object_sha256"),
         error=JobError(code=error["code"], message=error["message"]) if error else None,
+        if_finished=IfFinished(row["if_finished"]) if row.get("if_finished") else None,
+        cancel_accepted=row.get("cancel_accepted_at") is not None,
+        recovers=str(row["recovers"].id) if row.get("recovers") else None,
+        last_problem=row.get("last_problem"),
+        due=maybe_moment(row.get("due")),
         version=row["version"],
         created_at=_moment(row["created_at"]),
         updated_at=_moment(row["updated_at"]),
         attempted_at=maybe_moment(row.get("attempted_at")),
         submitted_at=maybe_moment(row.get("submitted_at")),
+        rendered_at=maybe_moment(row.get("rendered_at")),
+        finished_at=maybe_moment(row.get("finished_at")),
         read_at=_moment(row["read_at"]),
     )
 
@@ -165,4 +213,15 @@ def to_inbox_entry(row: Row) -> InboxEntry:
         handled_at=maybe_moment(row.get("handled_at")),
         outcome=row.get("outcome"),
         parked=row["parked"],
+    )
+
+
+def to_pause(row: Row) -> Pause:
+    return Pause(
+        activity=Activity(row["id"].id),
+        reason=row["reason"],
+        since=_moment(row["since"]),
+        until=_moment(row["until"]),
+        shut=row["shut"],
+        failures=row["failures"],
     )

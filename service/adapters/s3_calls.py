@@ -11,6 +11,7 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service.domain.errors import DependencyDown, Transient
+from service.domain.pauses import Activity
 
 Answer = TypeVar("Answer")
 
@@ -70,9 +71,13 @@ class StorageFailed(Transient):
 class StorageRefused(StorageFailed, DependencyDown):
     """Our key or our bucket is not accepted: no job is at fault, and all of them wait for us."""
 
+    pauses = Activity.FINALISING
+
 
 class StorageAway(StorageFailed, DependencyDown):
     """The store gave no answer at all: that is nobody's job in particular."""
+
+    pauses = Activity.FINALISING
 
 
 async def call(

@@ -41,6 +41,10 @@ def print_report(report: AuditReport) -> None:
     states = ", ".join(f"{count} {state}" for state, count in sorted(report.states.items()))
     say(f"accounts {report.accounts}, jobs {report.jobs} ({states or 'none'})")
     say(f"objects {report.objects}, parked {report.parked}, ended before {report.ended_before_us}")
+    say(
+        f"deliveries waiting {report.deliveries_waiting}, parked {report.deliveries_parked};"
+        f" written off {report.written_off} credits"
+    )
     for invariant in Invariant:
         broken = [each for each in report.violations if each.invariant is invariant]
         say(f"{'FAIL' if broken else ' ok '}  {invariant.value}")
@@ -58,6 +62,8 @@ def report_view(report: AuditReport) -> dict[str, object]:
         "parked": report.parked,
         "endedBefore": report.ended_before_us,
         "deliveriesWaiting": report.deliveries_waiting,
+        "deliveriesParked": report.deliveries_parked,
+        "writtenOff": report.written_off,
         "states": dict(report.states),
         "violations": [
             {"invariant": each.invariant.name, "subject": each.subject, "problem": each.problem}

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from service.domain.pauses import Activity
+
 
 class ServiceError(Exception):
     """Base of all deliberate errors; anything else that escapes is a bug."""
@@ -103,7 +105,24 @@ class Transient(ServiceError):
 
 
 class DependencyDown(Transient):
-    """What every job needs does not work (the store refuses us): says nothing about this job."""
+    """What every job needs does not work: says nothing about this job.
+
+    `pauses`: what the whole service should leave alone for a while because of it.
+    """
+
+    pauses: ClassVar[Activity | None] = None
+
+
+class KeyRefused(DependencyDown):
+    """fal refuses our key, or has locked the account: nothing will pass until a person acts."""
+
+    code = "fal_key_refused"
+
+
+class TooLate(ServiceError):
+    """The video is made already, or the job has ended: it can no longer be given up."""
+
+    code = "too_late"
 
 
 class SourceGone(ServiceError):

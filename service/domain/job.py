@@ -112,6 +112,20 @@ class JobError:
     message: str
 
 
+class IfFinished(StrEnum):
+    """What an owner who cancels wants if the provider finishes all the same.
+
+    A cancel is only a request: fal removes what is queued, tells a runner to stop, and may
+    complete and bill the video nevertheless. So the owner says beforehand what is to happen then.
+    """
+
+    KEEP = "keep"  # deliver and charge it
+    DISCARD = "discard"  # no video, and the credits go back
+
+
+CANCELLED: Final = JobError(code="cancelled", message="You cancelled this video.")
+
+
 def refunded(error: JobError, credits_returned: int) -> JobError:
     """The reason, and what became of the owner's credits."""
     if credits_returned == 0:
@@ -179,11 +193,18 @@ class Job:
     object_size: int | None = None
     object_sha256: str | None = None
     error: JobError | None = None
+    if_finished: IfFinished | None = None  # set once its owner has asked to cancel it
+    cancel_accepted: bool = False
+    recovers: str | None = None  # the ended job whose late video this one delivers
+    last_problem: str | None = None
     version: int = 0
+    due: datetime | None = None
     created_at: datetime
     updated_at: datetime
     attempted_at: datetime | None = None
     submitted_at: datetime | None = None
+    rendered_at: datetime | None = None
+    finished_at: datetime | None = None
     read_at: datetime
 
     @property

@@ -1,5 +1,6 @@
 """The service's named limits and waits, each with its reason. Settings override the first block."""
 
+import random
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,19 +21,28 @@ class Policy:
     lease_s: float = 60.0  # longer than any single storage call, short enough to recover soon
     max_in_flight: int = 20  # per account: half of fal's largest self-serve concurrency
     lookup_apart_s: float = 20.0  # two looks at fal's listing within this are one
+    # How long an activity that fails for everybody is paused, after each failed probe.
+    pause_s: tuple[float, ...] = (15.0, 30.0, 60.0, 120.0, 300.0)
     start_image_url_s: int = 6 * 3600  # outlives the longest queue wait seen with 2 slots
     video_url_s: int = 3600  # a signed link in a status answer
 
     @property
     def sweep_delays_s(self) -> tuple[float, ...]:
-        """How long a due job is left alone after each fruitless look at it, in order."""
-        return tuple(self.reconcile_interval_s * factor for factor in SWEEP_PATIENCE)
+        """How long a due job is left alone after each fruitless look at it, in order; jittered."""
+        return tuple(jittered(self.reconcile_interval_s * factor) for factor in SWEEP_PATIENCE)
 
     def overdue_after_s(self, provider_expected_s: float) -> float:
         """How long after its submission a job is due."""
         return self.expected_render_s or provider_expected_s * OVERDUE_FACTOR
 
 
+# A probe that is not back by then counts as failed, and another may go.
+PROBE_S: Final = 60.0
+# A reserved job that has stood still for longer than any wait of ours did not stand still here:
+# the database may be an older copy of one that sent it. Then fal's list is looked at first.
+STOOD_STILL_S: Final = 600.0
+# fal has been asked to stop a request: its end is asked about so much later.
+CANCEL_GRACE_S: Final = 5.0
 # The web process that reserved a job submits it at once. If it died, the sweep does.
 RESERVED_GRACE_S: Final = 10.0
 # A POST to fal is given up after 40 s; after this its outcome is unknown.
@@ -68,6 +78,13 @@ SWEEP_CONCURRENCY: Final = 8
 SWEEP_PATIENCE: Final = (1, 2, 4, 8)
 
 
+JITTER: Final = 0.25  # of every wait, either way: what failed together must not return together
+
+
 def backoff(waits_s: tuple[float, ...], attempt: int) -> float:
-    """The wait after the given attempt (1, 2, …): the last one repeats."""
-    return waits_s[min(max(attempt, 1), len(waits_s)) - 1]
+    """The wait after the given attempt (1, 2, …), jittered; the last one repeats."""
+    return jittered(waits_s[min(max(attempt, 1), len(waits_s)) - 1])
+
+
+def jittered(wait_s: float) -> float:
+    return wait_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreading load

@@ -36,6 +36,11 @@ class Broke:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """fal ended the request because somebody asked it to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """fal is still at it, or what was said does not settle anything."""
 
@@ -54,7 +59,7 @@ class Unusable:
     reason: str
 
 
-Verdict = Rendered | Refused | Broke | Pending | Missing | Unusable
+Verdict = Rendered | Refused | Broke | Stopped | Pending | Missing | Unusable
 
 
 class Unreadable(Exception):
@@ -62,6 +67,7 @@ class Unreadable(Exception):
 
 
 _STATUS_CODE: Final = re.compile(r"\b([1-5]\d\d)\b")
+_STOPPED: Final = "client_cancelled"  # fal's error type of a request that was cancelled
 _NOT_A_REFUSAL: Final = frozenset({401, 403, 404, 408, 409, 425, 429, 499})
 
 _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -96,6 +102,8 @@ def parse_delivery(body: bytes, request_id: str) -> Verdict:
         case {"status": "ERROR"}:
             text = writable(str(message.get("error") or ""))
             code = _STATUS_CODE.search(text)
+            if _error_type(message.get("payload")) == _STOPPED:
+                return Stopped()
             refusal = parse_refusal(int(code[1]) if code else None, message.get("payload"))
             return refusal or Pending(f"fal reported an error: {text[:200]}")
         case _:
@@ -111,15 +119,22 @@ def parse_result(status_code: int, body: Any, *, error_type: str | None = None) 
     if 200 <= status_code < 300 and isinstance(body, dict):  # noqa: PLR2004 - HTTP's success range
         url = video_url(body)
         return Rendered(url) if url else Unusable("fal's result holds no video address")
+    kind = error_type or _error_type(body)
+    if kind == _STOPPED:
+        return Stopped()
     if refusal := parse_refusal(status_code, body):
         return refusal
+    return _parse_error(status_code, body, kind)
+
+
+def _parse_error(status_code: int, body: Any, kind: str | None) -> Verdict:
+    """What an error that is no refusal says, by its status and fal's own name for it."""
     if status_code == 404 and isinstance(body, dict):  # noqa: PLR2004 - HTTP's Not Found
         return Missing()
     if 400 <= status_code < 500 and isinstance(body, dict) and status_code not in _NOT_A_REFUSAL:  # noqa: PLR2004
         return Unusable(
             writable(f"fal ended the request with HTTP {status_code}: {body.get('detail')}")
         )
-    kind = error_type or (body.get("error_type") if isinstance(body, dict) else None)
     if status_code >= 500 and kind:  # noqa: PLR2004 - HTTP's server errors
         return Broke(writable(f"fal's result is an error: HTTP {status_code} {kind}"))
     return Pending(f"fal's result cannot be read: HTTP {status_code}")
@@ -152,6 +167,10 @@ def video_url(payload: Any) -> str | None:
 def writable(text: str) -> str:
     """Text that can be stored: JSON can spell half characters, which no encoding can hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _error_type(body: Any) -> str | None:
+    return body.get("error_type") if isinstance(body, dict) else None
 
 
 def _explained(kind: str, message: str, location: Any) -> JobError:

@@ -28,6 +28,8 @@ class AuditReport:
     jobs: int = 0
     objects: int = 0
     deliveries_waiting: int = 0
+    deliveries_parked: int = 0
+    written_off: int = 0  # credits' worth that fal may bill and nobody is charged for
     states: Counter[JobState] = field(default_factory=Counter)
     parked: int = 0
     ended_before_us: int = 0
@@ -54,6 +56,8 @@ async def audit(store: AuditStore, bucket: Bucket | None) -> AuditReport:
         after = page[-1].id
     stray = await store.audit_stray()
     report.deliveries_waiting = stray.waiting
+    report.deliveries_parked = stray.parked
+    report.written_off = stray.written_off
     report.violations += stray.violations
     return report
 

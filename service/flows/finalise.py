@@ -20,6 +20,7 @@ from service.domain.errors import (
     Transient,
 )
 from service.domain.job import Job, JobError, JobState, refunded
+from service.domain.pauses import Activity, Gate
 from service.domain.policy import (
     DEPENDENCY_RETRY_S,
     FINALISE_RETRY_S,
@@ -30,6 +31,8 @@ from service.domain.policy import (
 )
 from service.domain.seal import library_key, owner_prefix
 from service.domain.verdict import Rendered
+from service.domain.write_offs import Reason, WriteOff
+from service.flows import pauses
 from service.ports import Grounds, Services, Settled, StoredObject
 
 T = TypeVar("T")
@@ -46,10 +49,14 @@ class LeaseLost(Exception):
 async def finalise(services: Services, job_id: str, holder: str) -> bool:
     """Finalise one job; False when there was nothing for us to do, or it did not work yet.
 
-    `holder` names this process in the lease. When cancelled (a drained stop) the lease is given
+    `holder` names this process in the lease. While finalising is paused nothing is done. When
+    cancelled (a drained stop) the lease is given
     back at once. Failures put the job off, park it or fail it. Raises Transient only if the
     database is away, in which case the lease runs out by itself.
     """
+    gate = await pauses.enter(services, Activity.FINALISING)
+    if gate is Gate.SHUT:
+        return False
     job = await services.store.lease(job_id, holder, lease_s=services.policy.lease_s)
     if job is None:
         return False
@@ -65,8 +72,11 @@ async def finalise(services: Services, job_id: str, holder: str) -> bool:
         await asyncio.shield(stopped)
         raise
     except (LeaseLost, ServiceError) as error:
+        if isinstance(error, DependencyDown) and error.pauses is Activity.FINALISING:
+            await pauses.failed(services, Activity.FINALISING, gate, str(error))
         await _not_yet(services, job, error)
         return False
+    await pauses.worked(services, Activity.FINALISING, gate)
     log.info(
         "finalised",
         extra={
@@ -107,7 +117,7 @@ async def _not_yet(services: Services, job: Job, error: LeaseLost | ServiceError
 async def _stored_video(services: Services, job: Job) -> StoredObject:
     """The video as a durable object: one stored by an earlier attempt, or a new copy."""
     key = job.object_key or library_key(owner_prefix(services.policy.seal_key, job.email), job.id)
-    if job.finalise_attempts > 1:
+    if job.fence > 1:  # somebody was here before, and may have died
         if earlier := await services.bucket.find_video(key, job.id):
             return earlier
         await services.bucket.abort_leftovers(key)
@@ -205,4 +215,13 @@ async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge
         else "The provider's video is larger than can be kept."
     )
     reason = refunded(JobError(code=error.code, message=message), job.credits)
-    await services.store.close_unfilled(job.id, JobState.FAILED, reason, Grounds(fence=job.fence))
+    cost = None
+    if job.submission is not None:
+        cost = WriteOff(
+            job_id=job.id,
+            request_id=job.submission.request_id,
+            reason=Reason.LOST,
+            credits=job.credits,
+        )
+    grounds = Grounds(fence=job.fence, cost=cost)
+    await services.store.close_unfilled(job.id, JobState.FAILED, reason, grounds)

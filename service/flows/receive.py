@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Mapping
 
-from service.domain.errors import NotFound
+from service.domain.errors import DependencyDown, NotFound
 from service.domain.inbox import Delivery, InboxEntry
 from service.domain.job import Job, Submission
 from service.domain.policy import DELIVERY_GRACE_S, DELIVERY_RETRY_S, MAX_DELIVERY_ATTEMPTS
 from service.domain.seal import unseal
 from service.domain.verdict import Pending, Unreadable, Verdict, parse_delivery
 from service.flows.conclude import Source, conclude
+from service.flows.submit import adopt
 from service.ports import Services
 
 log = logging.getLogger(__name__)
@@ -67,15 +68,24 @@ async def handle(services: Services, entry_id: str) -> bool:
         await _park(services, entry, "handling failed too often")
         return True
     try:
+        await _act_on(services, entry)
+    except DependencyDown:  # says nothing about this entry
+        await services.store.put_off_delivery(entry.id, retry_in_s=DELIVERY_RETRY_S)
+        raise
+    return True
+
+
+async def _act_on(services: Services, entry: InboxEntry) -> None:
+    try:
         job = await _adopted(services, await services.store.job(entry.job_id), entry)
     except NotFound:
         await _park(services, entry, "there is no such job in this database")
-        return True
+        return
     try:
         verdict = parse_delivery(entry.body, entry.request_id)
     except Unreadable as error:
         await _park(services, entry, str(error))
-        return True
+        return
     if entry.stale or isinstance(verdict, Pending):
         verdict = await _ask(services, job, entry)
     source = Source(request_id=entry.request_id, attempt=entry.attempt, entry_id=entry.id)
@@ -84,7 +94,6 @@ async def handle(services: Services, entry_id: str) -> bool:
         "delivery handled",
         extra={"job_id": job.id, "entry_id": entry.id, "outcome": outcome},
     )
-    return True
 
 
 async def _adopted(services: Services, job: Job, entry: InboxEntry) -> Job:
@@ -95,9 +104,7 @@ async def _adopted(services: Services, job: Job, entry: InboxEntry) -> Job:
     """
     if job.submission is not None or job.is_final or entry.attempt != job.submit_attempts:
         return job
-    overdue_s = services.policy.overdue_after_s(job.expected_render_s)
-    submission = Submission(request_id=entry.request_id)
-    await services.store.record_submission(job.id, entry.attempt, submission, expected_s=overdue_s)
+    await adopt(services, job, Submission(request_id=entry.request_id))
     return await services.store.job(job.id)
 
 

@@ -12,15 +12,18 @@ from service.domain.job import Job, JobState, Submission
 from service.domain.policy import (
     DELIVERY_RETRY_S,
     LOOKUPS_TO_PROVE_ABSENCE,
+    STOOD_STILL_S,
     SUBMIT_UNKNOWN_GRACE_S,
     SWEEP_BATCH,
     SWEEP_CONCURRENCY,
 )
 from service.domain.verdict import Broke, Missing, Refused
+from service.flows import pauses
+from service.flows.cancel import close_cancelled, stop
 from service.flows.conclude import Source, conclude
 from service.flows.receive import handle
-from service.flows.submit import send, void_attempt
-from service.ports import Listed, Services
+from service.flows.submit import adopt, send, void_attempt
+from service.ports import CancelAnswer, Listed, Services
 
 T = TypeVar("T")
 
@@ -61,7 +64,8 @@ async def sweep_once(services: Services) -> Sweep:
     entries = await store.due_deliveries(SWEEP_BATCH, retry_in_s=DELIVERY_RETRY_S)
     sweep.deliveries = len(entries)
     await _each(sweep, entries, lambda entry_id: _deliver(services, entry_id))
-    jobs = await store.due_jobs(SWEEP_BATCH, services.policy.sweep_delays_s)
+    leave = await pauses.states_left_alone(services)
+    jobs = await store.due_jobs(SWEEP_BATCH, services.policy.sweep_delays_s, leave=leave)
     sweep.jobs = len(jobs)
     await _each(sweep, jobs, lambda job: move_on(services, job))
     if sweep.jobs or sweep.deliveries:
@@ -81,7 +85,7 @@ async def move_on(services: Services, job: Job) -> str:
     """Do what a due job's state asks for; the name of what was done."""
     match job.state:
         case JobState.RESERVED:
-            return "submitted" if await send(services, job.id) else "nothing"
+            return await _submit(services, job)
         case JobState.SUBMITTING:
             return await _note_unknown(services, job)
         case JobState.SUBMIT_UNKNOWN:
@@ -100,6 +104,15 @@ async def _deliver(services: Services, entry_id: str) -> str:
     return "handled" if await handle(services, entry_id) else "nothing"
 
 
+async def _submit(services: Services, job: Job) -> str:
+    if job.if_finished is not None:
+        return "cancelled" if await close_cancelled(services, job) else "nothing"
+    stood_still_s = (job.read_at - job.updated_at).total_seconds()
+    if stood_still_s > STOOD_STILL_S and (listed := await _current(services, job)):
+        return await _adopt(services, job, listed)
+    return "submitted" if await send(services, job.id) else "nothing"
+
+
 async def _note_unknown(services: Services, job: Job) -> str:
     """The submitter died with its POST possibly on the wire."""
     await services.store.submission_unknown(
@@ -114,8 +127,11 @@ async def _check(services: Services, job: Job) -> str:
     if job.fal_model is None:
         await services.store.park(job, "the job's model is not known")
         return "parked"
+    answer = await stop(services, job.id)
+    if answer is CancelAnswer.REQUESTED:
+        return "stopped"
     verdict = await services.fal.check(job.fal_model, job.submission)
-    if isinstance(verdict, Missing):
+    if isinstance(verdict, Missing) and not job.cancel_accepted:
         return await _look_up(services, job)
     return await conclude(services, job, _source(job, job.submission.request_id), verdict)
 
@@ -125,14 +141,7 @@ async def _look_up(services: Services, job: Job) -> str:
     if job.fal_model is None or job.start_image_key is None:
         await services.store.park(job, "fal does not know the request, and it cannot be searched")
         return "parked"
-    attempted_at = job.attempted_at or job.submitted_at or job.created_at
-    listed = await services.fal.find(
-        job.fal_model,
-        job.start_image_key,
-        attempted_at - LISTING_MARGIN,
-        attempted_at + LISTING_MARGIN,
-    )
-    current = _current(job, listed)
+    current = await _current(services, job)
     if current is not None:
         return await _adopt(services, job, current)
     looks = await services.store.count_lookup(job, apart_s=services.policy.lookup_apart_s)
@@ -147,7 +156,17 @@ async def _look_up(services: Services, job: Job) -> str:
     return "void"
 
 
-def _current(job: Job, listed: list[Listed]) -> Listed | None:
+async def _current(services: Services, job: Job) -> Listed | None:
+    """The request in fal's listing that speaks for the job's attempt, if there is one."""
+    if job.fal_model is None or job.start_image_key is None:
+        return None
+    attempted_at = job.attempted_at or job.submitted_at or job.created_at
+    listed = await services.fal.find(
+        job.fal_model,
+        job.start_image_key,
+        attempted_at - LISTING_MARGIN,
+        attempted_at + LISTING_MARGIN,
+    )
     known = None if job.submission is None else job.submission.request_id
     fresh = [each for each in listed if each.request_id not in job.past_requests]
     if known is not None:
@@ -159,13 +178,7 @@ def _current(job: Job, listed: list[Listed]) -> Listed | None:
 
 
 async def _adopt(services: Services, job: Job, listed: Listed) -> str:
-    submission = Submission(request_id=listed.request_id)
-    await services.store.record_submission(
-        job.id,
-        job.submit_attempts,
-        submission,
-        expected_s=services.policy.overdue_after_s(job.expected_render_s),
-    )
+    await adopt(services, job, Submission(request_id=listed.request_id))
     log.info("submission found at fal", extra={"job_id": job.id, "request_id": listed.request_id})
     await conclude(services, job, _source(job, listed.request_id), listed.verdict)
     return "adopted"

@@ -15,7 +15,8 @@ from service.domain.errors import (
     TooManyInFlight,
     Transient,
 )
-from service.domain.job import STATUS, Job, JobState, NewJob, Status, refunded
+from service.domain.job import STATUS, Job, JobState, NewJob, Status, Submission, refunded
+from service.domain.pauses import Activity, Gate
 from service.domain.policy import (
     RESERVED_GRACE_S,
     SUBMIT_RETRY_S,
@@ -26,7 +27,18 @@ from service.domain.policy import (
 from service.domain.providers import PROVIDERS, Provider, provider_named
 from service.domain.seal import Sealed, library_key, owner_prefix, seal
 from service.domain.templates import Template, fill
-from service.ports import Accepted, Declined, Grounds, NotAccepted, Reserved, Services, Unknown
+from service.flows import pauses
+from service.flows.cancel import stop_surplus
+from service.ports import (
+    Accepted,
+    Declined,
+    Grounds,
+    NotAccepted,
+    Reserved,
+    Services,
+    SubmitOutcome,
+    Unknown,
+)
 
 log = logging.getLogger(__name__)
 
@@ -99,26 +111,39 @@ async def send(services: Services, job_id: str) -> bool:
     """Submit a reserved job to fal, once. False if it was not there to be submitted.
 
     The attempt is counted before the POST. Whatever happens after that, there is no second POST
-    until this one is proven not to have been accepted.
+    until this one is proven not to have been accepted. While submitting is paused the job waits.
     """
-    store = services.store
-    job = await store.begin_submission(job_id, grace_s=SUBMITTING_GRACE_S)
+    gate = await pauses.enter(services, Activity.SUBMITTING)
+    if gate is Gate.SHUT:
+        return False
+    job = await services.store.begin_submission(job_id, grace_s=SUBMITTING_GRACE_S)
     if job is None:
         return False
     assert job.fal_model is not None, "a job is reserved with its model"
     outcome = await services.fal.submit(
         job.fal_model, _arguments(services, job), webhook_url(services, job)
     )
-    facts = {"job_id": job.id, "attempt": job.submit_attempts, "outcome": type(outcome).__name__}
+    log.info(
+        "submission answered",
+        extra={"job_id": job.id, "attempt": job.submit_attempts, "outcome": outcome.said},
+    )
+    await _record(services, job, outcome)
+    match outcome:
+        case NotAccepted(reason, locked=True):
+            await pauses.failed(services, Activity.SUBMITTING, gate, reason)
+        case Accepted() | Declined():
+            await pauses.worked(services, Activity.SUBMITTING, gate)
+        case NotAccepted() | Unknown():
+            pass  # a probe that learned nothing: the next one may go when its time is over
+    return True
+
+
+async def _record(services: Services, job: Job, outcome: SubmitOutcome) -> None:
+    """Write down what fal answered to an attempt."""
+    store = services.store
     match outcome:
         case Accepted(submission):
-            facts["request_id"] = submission.request_id
-            log.info("fal accepted", extra=facts)
-            overdue_s = services.policy.overdue_after_s(job.expected_render_s)
-            if not await store.record_submission(
-                job.id, job.submit_attempts, submission, expected_s=overdue_s
-            ):
-                log.error("fal accepted a job that has moved on: surplus request", extra=facts)
+            await adopt(services, job, submission)
         case Declined(error):
             await store.close_unfilled(
                 job.id,
@@ -127,15 +152,26 @@ async def send(services: Services, job_id: str) -> bool:
                 Grounds(attempt=job.submit_attempts),
             )
         case NotAccepted(reason):
-            facts["reason"] = reason
             await void_attempt(services, job, reason)
         case Unknown(reason):
-            facts["reason"] = reason
             await store.submission_unknown(
                 job.id, job.submit_attempts, reason, grace_s=SUBMIT_UNKNOWN_GRACE_S
             )
-    log.info("submission answered", extra=facts)
-    return True
+
+
+async def adopt(services: Services, job: Job, submission: Submission) -> None:
+    """Note which request of fal's is the job's.
+
+    If the job has another request by now, this one is surplus and fal is asked to stop it.
+    """
+    store = services.store
+    overdue_s = services.policy.overdue_after_s(job.expected_render_s)
+    if await store.record_submission(job.id, job.submit_attempts, submission, expected_s=overdue_s):
+        return
+    now = await store.job(job.id)
+    has_another = now.submission is not None and now.submission.request_id != submission.request_id
+    if has_another or now.is_final:
+        await stop_surplus(services, now, submission)
 
 
 async def void_attempt(

@@ -19,6 +19,7 @@ STATUS: Final[Mapping[type[ServiceError], int]] = {
     errors.InsufficientCredits: 402,
     errors.NotFound: 404,
     errors.IdempotencyConflict: 409,
+    errors.TooLate: 409,
     errors.ProviderRetired: 410,
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,

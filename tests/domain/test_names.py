@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from service.domain.credits import MAX_GRANT, account_name, check_grant
 from service.domain.errors import Invalid, NotAuthentic
 from service.domain.inbox import Delivery
-from service.domain.policy import backoff
+from service.domain.policy import JITTER, backoff
 from service.domain.seal import Sealed, library_key, owner_prefix, seal, unseal
 
 KEY = b"k" * 32
@@ -138,4 +138,10 @@ def test_a_grant_within_the_limits_is_allowed(amount: int) -> None:
 
 
 def test_waits_grow_and_the_last_one_repeats() -> None:
-    assert [backoff((1.0, 2.0, 5.0), attempt) for attempt in range(6)] == [1, 1, 2, 5, 5, 5]
+    waits = [backoff((1.0, 2.0, 5.0), attempt) for attempt in range(6)]
+    for wait, plain in zip(waits, [1, 1, 2, 5, 5, 5], strict=True):
+        assert plain * (1 - JITTER) <= wait <= plain * (1 + JITTER)
+
+
+def test_no_two_waits_are_in_step() -> None:
+    assert len({backoff((1.0,), 1) for _ in range(20)}) > 1

@@ -2,9 +2,7 @@
 
 import pytest
 
-from service.domain.job import JobError, JobState
 from service.flows.reconcile import sweep_once
-from service.ports import Grounds
 from tests.faults.test_submission import money, sweep_until
 from tests.world import World, eventually
 
@@ -161,26 +159,4 @@ async def test_fifty_copies_of_one_delivery_make_one_row_and_one_finalisation(
     rows = await world.runtime.store.database.read("SELECT VALUE outcome FROM inbox")
     assert rows == ["rendered"]
     assert (await world.counts())["files"] == 1
-    assert (await world.audit()).violations == []
-
-
-async def test_a_video_that_arrives_after_the_refund_is_never_silent_and_never_double(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    """F19, as far as it goes today: recorded as late, logged as an error, money untouched."""
-    await world.grant(100)
-    await world.faults("late=1")
-    job_id = await world.submit()
-    await world.until_state(job_id, "submitted")
-    await world.runtime.store.close_unfilled(
-        job_id, JobState.FAILED, JobError(code="given_up", message="By hand."), Grounds()
-    )
-
-    async def handled() -> str | None:
-        rows = await world.runtime.store.database.read("SELECT VALUE outcome FROM inbox")
-        return rows[0] if rows and rows[0] else None
-
-    assert await eventually(handled) == "late"
-    assert "ended without one" in caplog.text
-    assert await money(world) == (100, 0, 0)
     assert (await world.audit()).violations == []

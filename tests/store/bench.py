@@ -25,7 +25,16 @@ LONG_S: Final = 3600.0  # longer than any test: never due, never expired
 SHA256: Final = "ab" * 32
 BROKEN: Final = JobError(code="provider_failed", message="The provider failed.")
 ALL_STATES: Final = tuple(JobState)
-TABLES: Final = ("video_job", "account", "ledger", "inbox", "library", "template")
+TABLES: Final = (
+    "video_job",
+    "account",
+    "ledger",
+    "inbox",
+    "library",
+    "template",
+    "pause",
+    "write_off",
+)
 
 _numbers = itertools.count(1)
 

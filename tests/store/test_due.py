@@ -105,16 +105,41 @@ async def test_concurrent_sweeps_share_the_work_and_never_double_it(store: Surre
     assert set(taken) == made
 
 
-async def test_a_batch_is_no_larger_than_asked_and_the_oldest_come_first(
+async def test_a_batch_is_no_larger_than_asked_and_those_that_waited_longest_come_first(
     store: SurrealStore,
 ) -> None:
-    made = [await bench.reserved_id(store) for _ in range(4)]
+    """F83: their results expire first."""
+    made = [(await job_in(store, JobState.SUBMITTED)).id for _ in range(4)]
     for age, job_id in enumerate(made, start=1):
         await store.database.write(
-            f"UPDATE video_job SET due = time::now() - {age}m WHERE record::id(id) = $id",
+            f"UPDATE video_job SET due = time::now() - 1s, submitted_at = time::now() - {age}m"
+            " WHERE record::id(id) = $id",
             id=job_id,
         )
     assert set(await due_ids(store, limit=2)) == set(made[2:])
+
+
+async def test_those_that_were_looked_at_before_keep_no_fresh_one_waiting(
+    store: SurrealStore,
+) -> None:
+    """F82: however many old ones there are, and however long they have waited."""
+    stuck = [await bench.reserved_id(store) for _ in range(4)]
+    await make_all_due(store)
+    await due_ids(store)
+    fresh = await bench.reserved_id(store)
+    await make_all_due(store)
+    assert await due_ids(store, limit=1) == [fresh]
+    assert set(await due_ids(store)) == set(stuck)
+
+
+async def test_what_is_paused_is_left_in_its_place(store: SurrealStore) -> None:
+    waiting = await bench.reserved_id(store)
+    other = await job_in(store, JobState.SUBMITTED)
+    await make_all_due(store)
+    before = await bench.row(store, waiting)
+    found = await store.due_jobs(50, DELAYS, leave={JobState.RESERVED})
+    assert [job.id for job in found] == [other.id]
+    assert await bench.row(store, waiting) == before
 
 
 async def test_a_hint_makes_a_job_due_now_unless_it_is_leased_or_ended(

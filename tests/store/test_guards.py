@@ -1,4 +1,4 @@
-"""Each guard and each derived id in queries.surql is held by a test: drop it, and that test fails.
+"""Each guard and each derived id in the queries is held by a test: drop it, and that test fails.
 
 Left out, because another guard or the engine's one-transaction block makes them redundant: the
 outer WHERE of due_jobs and due_deliveries and their upper bounds (the selection has it, the index
@@ -137,7 +137,12 @@ DROPS = [
         moves,
         arguments={"name": "record"},
     ),
-    Drop("record_submission", " AND parked = false", parked, arguments={"name": "record"}),
+    Drop(
+        "record_submission",
+        "IF parked { NONE } ELSE",
+        parked,
+        arguments={"name": "record"},
+    ),
     Drop(
         "record_submission",
         "AND submit_attempts = $attempt",

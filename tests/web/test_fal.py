@@ -15,11 +15,10 @@ from service.adapters.fal import (
     LISTING_PAGES,
     FalSettings,
     HttpFal,
-    KeyRefused,
     open_fal,
 )
 from service.commands.local import free_port
-from service.domain.errors import Transient
+from service.domain.errors import KeyRefused, Transient
 from service.domain.job import Submission
 from service.domain.verdict import Broke, Missing, Pending, Refused, Rendered, Unusable, Verdict
 from service.ports import Accepted, Declined, NotAccepted, SubmitOutcome, Unknown

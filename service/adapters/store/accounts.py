@@ -1,0 +1,55 @@
+"""Credits and templates; see ports.store.Accounts."""
+
+from typing import Final
+
+from surrealdb import RecordID
+
+from service.adapters.rows import (
+    account_record,
+    template_params,
+    to_balance,
+    to_ledger_entry,
+    to_template,
+)
+from service.adapters.store.base import QueryStore
+from service.domain.credits import Balance, LedgerEntry, account_name
+from service.domain.errors import NotFound
+from service.domain.templates import Template
+
+NO_CREDITS: Final = Balance(available=0, reserved=0, captured=0, granted=0)
+
+
+class AccountStore(QueryStore):
+    async def grant(self, email: str, amount: int, grant_id: str) -> Balance:
+        name = account_name(email)
+        row = await self._write(
+            "grant_credits",
+            entry=RecordID("ledger", ["grant", grant_id]),
+            account=RecordID("account", name),
+            email=name,
+            credits=amount,
+        )
+        return to_balance(row)
+
+    async def balance(self, email: str) -> Balance:
+        row = await self._read("read_balance", account=account_record(email))
+        return to_balance(row) if row else NO_CREDITS
+
+    async def ledger(self, email: str, limit: int) -> list[LedgerEntry]:
+        rows = await self._read("read_ledger", account=account_record(email), limit=limit)
+        return [to_ledger_entry(row) for row in rows]
+
+    async def save_template(self, template: Template) -> None:
+        await self._write("save_template", **template_params(template))
+
+    async def add_template(self, template: Template) -> bool:
+        return bool(await self._write("add_template", **template_params(template)))
+
+    async def template(self, slug: str) -> Template:
+        row = await self._read("read_template", template=RecordID("template", slug))
+        if not row:
+            raise NotFound(f"there is no template {slug!r}")
+        return to_template(row)
+
+    async def templates(self) -> list[Template]:
+        return [to_template(row) for row in await self._read("read_templates")]
