@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "reconciler": "the sidecar that finds what should have moved",
     "migrate": "apply the database migrations that are pending",
     "audit": "check the invariants of money, jobs and videos on live data",
+    "jobs": "list jobs, show one, redrive or give up what is parked",
+    "inbox": "list fal's deliveries, show one, redrive what is parked",
     "credits": "grant credits, show a balance",
     "templates": "load templates, list them",
     "sandbox": "only the stand-ins for fal and R2",

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.outbound import tls_context
 from service.commands.local import free_port
 from service.flows.audit import AuditReport, audit
+from service.flows.reconcile import Sweep, sweep_once
 from service.sandbox.object_store import ObjectStore
 from service.sandbox.server import run_sandbox
 from service.sandbox.settings import Sandbox, SandboxSettings
@@ -143,8 +145,40 @@ class World:
         )
         assert answer.is_success, answer.text
 
+    async def no_faults(self) -> None:
+        """Submissions that are still refused are refused no longer."""
+        answer = await self.http.delete(f"{self.sandbox.fal_url}/sandbox/faults")
+        assert answer.is_success, answer.text
+
     async def quiet(self) -> None:
         await self.runtime.nudges.quiet()
+
+    async def time_passes(self) -> None:
+        """Everything that waits for a time has waited for it; leases nobody prolongs are over."""
+        await self.runtime.store.database.write(
+            "{ UPDATE video_job SET due = time::now() WHERE due != NONE;"
+            " UPDATE video_job SET lease_until = time::now() WHERE lease_until != NONE;"
+            " UPDATE inbox SET due = time::now() WHERE due != NONE;"
+            " UPDATE pause SET until = time::now(); }"
+        )
+
+    async def sweep(self) -> Sweep:
+        """One sweep after a while, and everything that it set going."""
+        await self.quiet()
+        await self.time_passes()
+        done = await sweep_once(self.runtime.services)
+        await self.quiet()
+        return done
+
+    async def money(self, email: str = OWNER) -> tuple[int, int, int]:
+        """Available, reserved and captured credits."""
+        balance = await self.runtime.store.balance(email)
+        return balance.available, balance.reserved, balance.captured
+
+    async def states(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        rows = await self.runtime.store.database.read("SELECT VALUE state FROM video_job")
+        return dict(Counter(rows))
 
     async def audit(self) -> AuditReport:
         return await audit(

@@ -9,7 +9,7 @@ import logging
 from service.domain.errors import TooLate, Transient
 from service.domain.job import CANCELLED, IfFinished, Job, JobState, Submission, refunded
 from service.domain.policy import CANCEL_GRACE_S
-from service.ports import Applied, CancelAnswer, Grounds, Services
+from service.ports import Applied, CancelAnswer, Grounds, Services, Store
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ async def close_cancelled(services: Services, job: Job) -> bool:
     return outcome in {Applied.CLOSED, Applied.REPEAT}
 
 
-async def give_up(services: Services, job: Job) -> bool:
+async def give_up(store: Store, job: Job) -> bool:
     """End a parked job on a person's word, whatever fal may still say; its credits go back."""
     grounds = Grounds(
         attempt=job.submit_attempts,
         fence=job.fence if job.state is JobState.RENDERED else None,
         states=frozenset({job.state}),
     )
-    outcome = await services.store.close_unfilled(
+    outcome = await store.close_unfilled(
         job.id, JobState.CANCELLED, refunded(CANCELLED, job.credits), grounds
     )
     log.warning("given up by an operator", extra={"job_id": job.id, "outcome": outcome.value})

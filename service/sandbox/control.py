@@ -55,6 +55,12 @@ async def plan_faults(request: Request) -> Response:
     return JSONResponse({"faults": str(plan), "match": rule.match, "times": rule.left})
 
 
+async def forget_faults(request: Request) -> Response:
+    """DELETE /sandbox/faults: from now on nothing fails that was not accepted to fail."""
+    stage(request).book.clear()
+    return JSONResponse({"faults": ""})
+
+
 async def break_jwks(request: Request) -> Response:
     """POST /sandbox/jwks {"fault": name or null}: how the key set fails from now on."""
     fault = (await request.json())["fault"]
@@ -107,6 +113,7 @@ ROUTES: Final = [
     Route("/sandbox/counts", counts),
     Route("/sandbox/faults", known_faults, methods=["GET"]),
     Route("/sandbox/faults", plan_faults, methods=["POST"]),
+    Route("/sandbox/faults", forget_faults, methods=["DELETE"]),
     Route("/sandbox/jwks", break_jwks, methods=["POST"]),
     Route("/sandbox/rotate-keys", rotate_keys, methods=["POST"]),
     Route("/sandbox/redeliver/{request_id}", redeliver, methods=["POST"]),

@@ -1,4 +1,4 @@
-"""The web application: routes as a list. Push, cancel, delete and the page join it here."""
+"""The web application: routes as a list. Push, delete and the page join it here."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,6 +22,7 @@ def build_app(runtime: Runtime) -> Starlette:
         routes=[
             Route("/api/templates/video", routes.submit_video, methods=["POST"]),
             Route("/api/templates/video/status", routes.read_status, methods=["GET"]),
+            Route("/api/templates/video/cancel", routes.cancel_video, methods=["POST"]),
             Route("/api/templates", routes.list_templates, methods=["GET"]),
             Route("/api/library", routes.list_library, methods=["GET"]),
             Route("/api/credits", routes.read_credits, methods=["GET"]),

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from service.domain.errors import FieldError, Invalid, TooLarge, UnsupportedMedia
+from service.domain.job import IfFinished
 
 FORM_OVERHEAD_BYTES: Final = 128 * 1024  # boundaries, part headers and the JSON beside the image
 MAX_JSON_BYTES: Final = 64 * 1024
@@ -36,6 +37,19 @@ class Order(BaseModel):
     duration: int | None = Field(default=None, description="seconds of video")
 
 
+class Cancel(BaseModel):
+    """The JSON of a cancel."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    job_id: str = Field(min_length=1, max_length=64)
+    if_finished: IfFinished = Field(
+        default=IfFinished.KEEP, description="if the provider finishes all the same"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class OrderForm:
     order: Order
@@ -52,6 +66,17 @@ async def read_body(request: Request, limit: int) -> bytes:
             if len(body) > limit:
                 raise TooLarge(f"the body is larger than {limit} bytes")
     return bytes(body)
+
+
+async def read_cancel(request: Request) -> Cancel:
+    """Which job to give up. Raises UnsupportedMedia, TooLarge or Invalid."""
+    if not request.headers.get("content-type", "").lower().startswith("application/json"):
+        raise UnsupportedMedia("send application/json with the jobId")
+    body = await read_body(request, MAX_JSON_BYTES)
+    try:
+        return Cancel.model_validate_json(body)
+    except ValidationError as error:
+        raise Invalid([_field_error(each, "body") for each in error.errors()]) from None
 
 
 async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
@@ -112,9 +137,9 @@ async def _image(parts: Sequence[UploadFile | str], limit: int) -> bytes | list[
     return data or [FieldError("startImage", "is empty")]
 
 
-def _field_error(error: Any) -> FieldError:
+def _field_error(error: Any, whole: str = "data") -> FieldError:
     path = ".".join(str(each) for each in error["loc"])
-    return FieldError(path or "data", error["msg"])
+    return FieldError(path or whole, error["msg"])
 
 
 def _errors(found: object) -> list[FieldError]:

@@ -11,10 +11,11 @@ from service.adapters.migrate import find_migrations, pending
 from service.domain.errors import FieldError, Invalid, NotFound, ServiceError, TooLarge, Transient
 from service.domain.job import Job
 from service.domain.seal import unseal
+from service.flows.cancel import cancel
 from service.flows.receive import hint, receive
 from service.flows.submit import Order, StartImage, accept
 from service.web.auth import signed_in
-from service.web.bodies import read_body, read_order_form
+from service.web.bodies import read_body, read_cancel, read_order_form
 from service.web.problems import problem
 from service.web.views import credits_view, job_tag, job_view, library_item, template_view
 from service.wiring import Runtime
@@ -77,6 +78,16 @@ async def read_status(request: Request) -> Response:
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return JSONResponse(job_view(runtime.services, job), headers=headers)
+
+
+async def cancel_video(request: Request) -> Response:
+    """POST /api/templates/video/cancel: fal is asked; the reservation waits for its verdict."""
+    runtime = runtime_of(request)
+    email = await signed_in(request, runtime)
+    wanted = await read_cancel(request)
+    job = await _job_of(email, wanted.job_id, runtime)
+    job = await cancel(runtime.services, job.id, wanted.if_finished)
+    return JSONResponse(job_view(runtime.services, job), status_code=202)
 
 
 async def list_templates(request: Request) -> Response:
@@ -152,6 +163,10 @@ async def _own_job(request: Request, runtime: Runtime) -> Job:
     job_id = request.query_params.get("jobId", "")
     if not job_id:
         raise Invalid([FieldError("jobId", "is missing")])
+    return await _job_of(email, job_id, runtime)
+
+
+async def _job_of(email: str, job_id: str, runtime: Runtime) -> Job:
     if not _JOB_ID.fullmatch(job_id):
         raise NotFound("there is no such job")
     job = await runtime.services.store.job(job_id)

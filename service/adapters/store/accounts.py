@@ -6,6 +6,8 @@ from surrealdb import RecordID
 
 from service.adapters.rows import (
     account_record,
+    reservation_record,
+    settlement_record,
     template_params,
     to_balance,
     to_ledger_entry,
@@ -37,6 +39,11 @@ class AccountStore(QueryStore):
 
     async def ledger(self, email: str, limit: int) -> list[LedgerEntry]:
         rows = await self._read("read_ledger", account=account_record(email), limit=limit)
+        return [to_ledger_entry(row) for row in rows]
+
+    async def job_ledger(self, job_id: str) -> list[LedgerEntry]:
+        entries = [reservation_record(job_id), settlement_record(job_id)]
+        rows = await self._read("read_job_ledger", entries=entries)
         return [to_ledger_entry(row) for row in rows]
 
     async def save_template(self, template: Template) -> None:
