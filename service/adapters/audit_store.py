@@ -1,5 +1,7 @@
 """What the audit reads from SurrealDB: rows as the facts that domain/audit.py judges."""
 
+from collections.abc import Sequence
+
 from service.adapters.queries import load_queries
 from service.adapters.rows import Row, job_record, maybe_moment
 from service.adapters.surreal import Database
@@ -28,6 +30,11 @@ class SurrealAuditStore:
                 self._queries["audit_jobs"], after=cursor, limit=limit
             )
         ]
+
+    async def audit_owners(self, job_ids: Sequence[str]) -> frozenset[str]:
+        jobs = [job_record(each) for each in job_ids]
+        found = await self._database.read(self._queries["audit_owners"], jobs=jobs)
+        return frozenset(str(each.id) for each in found)
 
     async def audit_stray(self) -> Stray:
         found = await self._database.read(self._queries["audit_stray"])

@@ -20,6 +20,7 @@ from botocore.handlers import add_expect_header
 from botocore.loaders import Loader, create_loader
 
 from service.adapters.s3_calls import MIB, StorageFailed, StorageLimits, call
+from service.adapters.s3_listing import list_keys, list_uploads
 from service.adapters.s3_upload import NotWritten, Target, Uploader, Written, abort
 from service.domain.errors import ObjectConflict
 from service.ports import Download, StoredObject
@@ -32,6 +33,7 @@ VIDEO_TYPE: Final = "video/mp4"
 CACHE_CONTROL: Final = "private, max-age=31536000, immutable"
 # Finished videos live here; nothing else is ever served from the public address.
 LIBRARY: Final = "/library/"
+OWNERS: Final = "users/"  # every key of ours begins so
 LONGEST_SIGNATURE_S: Final = 7 * 24 * 3600  # SigV4's own limit
 
 
@@ -196,19 +198,25 @@ class R2Bucket:
     async def abort_leftovers(self, key: str) -> int:
         """As ports.Bucket says; 0 from a store that cannot list uploads (R2's simulator)."""
         try:
-            answer = await call(
-                self._limits,
-                "ListMultipartUploads",
-                lambda: self._s3.list_multipart_uploads(Bucket=self._bucket, Prefix=key),
-            )
+            uploads = await list_uploads(self._s3, self._limits, self._bucket, prefix=key)
         except StorageFailed as failure:
             if failure.status == HTTPStatus.NOT_IMPLEMENTED:
                 return 0
             raise
-        leftovers = [each["UploadId"] for each in answer.get("Uploads", []) if each["Key"] == key]
+        leftovers = [upload_id for name, upload_id in uploads if name == key]
         for upload_id in leftovers:
             await abort(self._s3, self._limits, self._bucket, key, upload_id)
         return len(leftovers)
+
+    def videos(self) -> AsyncIterator[str]:
+        """As ports.Bucket says."""
+        keys = list_keys(self._s3, self._limits, self._bucket, prefix=OWNERS)
+        return (key async for key in keys if LIBRARY in key)
+
+    async def unfinished_uploads(self) -> list[str]:
+        """As ports.Bucket says. R2's simulator cannot list them and answers 501."""
+        uploads = await list_uploads(self._s3, self._limits, self._bucket, prefix=OWNERS)
+        return [key for key, _ in uploads]
 
     async def delete(self, key: str) -> None:
         await call(

@@ -7,13 +7,16 @@ from functools import partial
 from service.adapters.audit_store import SurrealAuditStore
 from service.commands.running import run_command, say, say_json
 from service.domain.audit import Invariant
-from service.flows.audit import AuditReport, audit
+from service.flows.audit import AuditReport, audit, audit_bucket
 from service.settings import Needs, Settings
 from service.wiring import open_bucket_alone, open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-objects", action="store_true", help="do not ask the bucket")
+    parser.add_argument(
+        "--orphans", action="store_true", help="also search the bucket for what belongs to nobody"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -28,7 +31,10 @@ async def audit_now(settings: Settings, options: argparse.Namespace) -> int:
         bucket = None
         if not options.no_objects:
             bucket = await stack.enter_async_context(open_bucket_alone(settings))
-        report = await audit(SurrealAuditStore(store.database), bucket)
+        facts = SurrealAuditStore(store.database)
+        report = await audit(facts, bucket)
+        if options.orphans and bucket is not None:
+            await audit_bucket(report, facts, bucket)
     if options.json:
         say_json(report_view(report))
     else:
@@ -59,6 +65,7 @@ def report_view(report: AuditReport) -> dict[str, object]:
         "accounts": report.accounts,
         "jobs": report.jobs,
         "objects": report.objects,
+        "stored": report.stored,
         "parked": report.parked,
         "endedBefore": report.ended_before_us,
         "deliveriesWaiting": report.deliveries_waiting,

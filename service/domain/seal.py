@@ -50,6 +50,11 @@ def library_key(prefix: str, job_id: str) -> str:
     return f"{prefix}/library/{job_id}.mp4"
 
 
+def job_of(key: str) -> str:
+    """The job whose video a library key names."""
+    return key.rpartition("/")[2].removesuffix(".mp4")
+
+
 def _mac(key: bytes, use: bytes, text: str) -> str:
     mac = hmac.new(_derived(key, use), text.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()

@@ -14,6 +14,7 @@ from service.domain.audit import (
 )
 from service.domain.errors import ObjectConflict
 from service.domain.job import JobState
+from service.domain.seal import job_of
 from service.ports import AuditStore, Bucket
 
 PAGE: Final = 500  # rows; decoding more at once would hold up the event loop
@@ -33,6 +34,7 @@ class AuditReport:
     states: Counter[JobState] = field(default_factory=Counter)
     parked: int = 0
     ended_before_us: int = 0
+    stored: int = 0  # videos found in the bucket, where it was searched
     violations: list[Violation] = field(default_factory=list)
 
     @property
@@ -60,6 +62,32 @@ async def audit(store: AuditStore, bucket: Bucket | None) -> AuditReport:
     report.written_off = stray.written_off
     report.violations += stray.violations
     return report
+
+
+async def audit_bucket(report: AuditReport, store: AuditStore, bucket: Bucket) -> None:
+    """Add what lies in the bucket and belongs to nobody: videos, and uploads never completed.
+
+    After a restored backup these are videos of jobs that the database does not know.
+    """
+    page: list[str] = []
+    async for key in bucket.videos():
+        report.stored += 1
+        page.append(key)
+        if len(page) == PAGE:
+            await _check_keys(report, store, page, "a video of no job")
+            page = []
+    await _check_keys(report, store, page, "a video of no job")
+    uploads = await bucket.unfinished_uploads()
+    await _check_keys(report, store, uploads, "an upload that nobody will complete")
+
+
+async def _check_keys(
+    report: AuditReport, store: AuditStore, keys: list[str], problem: str
+) -> None:
+    owners = await store.audit_owners([job_of(key) for key in keys])
+    report.violations += [
+        Violation(Invariant.DELIVERED, key, problem) for key in keys if job_of(key) not in owners
+    ]
 
 
 async def _check_page(report: AuditReport, page: list[AuditJob], bucket: Bucket | None) -> None:

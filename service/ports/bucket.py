@@ -69,6 +69,14 @@ class Bucket(Protocol):
         """
         ...
 
+    def videos(self) -> AsyncIterator[str]:
+        """The keys of all videos in the bucket, in no order that matters. Raises Transient."""
+        ...
+
+    async def unfinished_uploads(self) -> list[str]:
+        """The keys of uploads that were begun and neither completed nor aborted."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove the object. A repeat finds nothing and succeeds."""
         ...

@@ -104,7 +104,7 @@ async def test_what_was_never_sent_is_cancelled_at_once(world: World) -> None:
 async def test_a_cancelled_job_whose_submission_is_unknown_is_stopped_once_it_is_found(
     world: World,
 ) -> None:
-    """F3 with a cancel: there is no address to cancel at until fal's listing gives it."""
+    """After a lost answer there is no address to cancel at until fal's listing gives it."""
     await world.grant(100)
     await world.faults("submit_drop,drop,delay=600")
     job_id = await world.submit()

@@ -84,7 +84,7 @@ async def test_a_late_video_is_delivered_and_charged_if_its_owner_can_pay(
 
 
 async def test_a_late_video_that_cannot_be_paid_is_kept_until_it_can(world: World) -> None:
-    """F19, the other way: parked with its raw delivery; credits and a redrive deliver it."""
+    """F19: if not, parked with its raw delivery; credits and a redrive deliver it."""
     job = await ended(world, credits_left=39)
     await deliver(world)
 
@@ -109,7 +109,7 @@ async def test_a_late_video_that_cannot_be_paid_is_kept_until_it_can(world: Worl
 
 
 async def test_a_late_video_that_its_owner_had_thrown_away_is_only_counted(world: World) -> None:
-    """F19 with F69: no video, no charge; what fal bills for it is seen in the audit."""
+    """F19, F69: no video, no charge; what fal bills for it is seen in the audit."""
     await world.grant(100)
     await world.faults("late=600,delay=0.4,cancel_ignored")
     job_id = await world.submit()

@@ -6,6 +6,7 @@ from typing import Any
 
 import aioboto3
 import pytest
+import pytest_asyncio
 
 from service.domain.pauses import Activity
 from service.sandbox.object_store import ObjectStore
@@ -67,7 +68,7 @@ async def test_a_locked_account_pauses_submissions_and_fails_no_job(
     assert (await world.audit()).violations == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def with_own_bucket(s3: ObjectStore) -> AsyncIterator[tuple[World, Any]]:
     """A world whose bucket can be taken away."""
     bucket = f"own-{secrets.token_hex(6)}"
