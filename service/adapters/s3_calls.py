@@ -75,9 +75,10 @@ class StorageRefused(StorageFailed, DependencyDown):
 
 
 class StorageAway(StorageFailed, DependencyDown):
-    """The store gave no answer at all: that is nobody's job in particular."""
+    """The store gave no answer at all: that is nobody's job in particular.
 
-    pauses = Activity.FINALISING
+    It pauses nothing: one connection that broke says little about the others.
+    """
 
 
 async def call(

@@ -17,7 +17,7 @@ from service.domain.policy import (
     SWEEP_BATCH,
     SWEEP_CONCURRENCY,
 )
-from service.domain.verdict import Broke, Missing, Refused
+from service.domain.verdict import Broke, Missing, Refused, Stopped
 from service.flows import pauses
 from service.flows.cancel import close_cancelled, stop
 from service.flows.conclude import Source, conclude
@@ -127,8 +127,7 @@ async def _check(services: Services, job: Job) -> str:
     if job.fal_model is None:
         await services.store.park(job, "the job's model is not known")
         return "parked"
-    answer = await stop(services, job.id)
-    if answer is CancelAnswer.REQUESTED:
+    if job.if_finished is not None and await stop(services, job.id) is CancelAnswer.REQUESTED:
         return "stopped"
     verdict = await services.fal.check(job.fal_model, job.submission)
     if isinstance(verdict, Missing) and not job.cancel_accepted:
@@ -147,6 +146,8 @@ async def _look_up(services: Services, job: Job) -> str:
     looks = await services.store.count_lookup(job, apart_s=services.policy.lookup_apart_s)
     if looks < LOOKUPS_TO_PROVE_ABSENCE:
         return "absent"
+    if job.submission is not None and job.if_finished is not None:
+        return await conclude(services, job, _source(job, job.submission.request_id), Stopped())
     if job.state is JobState.SUBMITTED:
         await services.store.park(
             job, "fal lost the request: neither its queue nor its list has it"
