@@ -203,16 +203,22 @@ def environment(sandbox: Sandbox, port: int, **overrides: str) -> dict[str, str]
 @asynccontextmanager
 async def open_world(
     store: ObjectStore,
+    given: Mapping[str, str] | None = None,
     *,
     sandbox: SandboxSettings = TINY,
     reconciler: bool = False,
     **overrides: str,
 ) -> AsyncIterator[World]:
-    """A world of its own. Without `reconciler` only tests sweep, when they want to."""
+    """A world of its own. Without `reconciler` only tests sweep, when they want to.
+
+    Settings over the usual ones: `given`, or one by one.
+    """
     async with AsyncExitStack() as stack:
         standing = await stack.enter_async_context(run_sandbox(sandbox, store=store))
         port = free_port()
-        settings = read_settings(environment(standing, port, **overrides), Needs.WEB)
+        settings = read_settings(
+            environment(standing, port, **(given or {}), **overrides), Needs.WEB
+        )
         runtime = _hasty(await stack.enter_async_context(open_runtime(settings)))
         await stack.enter_async_context(
             running_worker(runtime.services, runtime.nudges, runtime.holder)

@@ -12,7 +12,8 @@ from typing import Final
 
 from surrealdb import RecordID
 
-from service.adapters.surreal import Database, Rejected
+from service.adapters.surreal import Database
+from service.adapters.surreal_errors import Rejected
 from service.domain.errors import ServiceError
 
 LOCK_FOR: Final = "120s"  # renewed before each file; a runner that died blocks no longer

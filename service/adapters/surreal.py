@@ -15,7 +15,6 @@ another SDK version can take its place. The reasons behind each guard were measu
 import asyncio
 import contextlib
 import random
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,16 @@ from typing import Any, Final
 
 from surrealdb import AsyncSurreal
 
-from service.domain.errors import ServiceError, Transient
+from service.adapters.surreal_errors import (
+    Conflict,
+    Rejected,
+    SessionLost,
+    Unavailable,
+    classify,
+    first_line,
+    unpack,
+)
+from service.domain.errors import ServiceError
 
 Params = Mapping[str, Any]
 
@@ -38,46 +46,6 @@ ENGINE_REST_S: Final = 0.2  # 0 of 40 exits aborted with a quarter of this, up t
 REOPEN_PAUSE_S: Final = 0.5  # after a failed opening everybody fails at once, for this long
 
 
-class Unavailable(Transient):
-    """No answer. The statement may or may not have been applied."""
-
-
-class Conflict(Transient):
-    """Another writer was first. The statement was not applied."""
-
-
-class SessionLost(Transient):
-    """The connection is no longer signed in. The statement was not applied."""
-
-
-class AlreadyExists(ServiceError):
-    """The record id, or a unique index entry, is taken."""
-
-
-class Thrown(ServiceError):
-    """The query said THROW; the message is the thrown text."""
-
-
-class Rejected(ServiceError):
-    """The engine refuses the statement: our bug, or a schema that does not fit the code."""
-
-
-_CONFLICT: Final = re.compile(
-    r"can be retried|transaction conflict|read or write conflict|resource busy|write conflict"
-    r"|try again|writeconflict|multiple key errors",
-    re.IGNORECASE,
-)
-_ECHO: Final = re.compile(
-    r"^The query was not executed due to a (failed|cancelled) transaction$|^Cannot COMMIT: the"
-)
-_EXISTS: Final = re.compile(r"^Database (record `.*` already exists|index `.*` already)", re.DOTALL)
-_THROWN: Final = re.compile(r"An error occurred: (.*)$", re.DOTALL)
-_SIGNED_OUT: Final = re.compile(
-    r"session has expired|token has expired|anonymous access not allowed|session not found",
-    re.IGNORECASE,
-)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseSettings:
     """Where the database is. An embedded engine (surrealkv://, mem://) has no sign-in."""
@@ -87,6 +55,7 @@ class DatabaseSettings:
     database: str
     username: str | None = None
     password: str | None = None
+    call_timeout_s: float = CALL_TIMEOUT_S
 
     @property
     def embedded(self) -> bool:
@@ -141,7 +110,7 @@ class Database:
 
     async def close(self) -> None:
         for connection in self._connections:
-            await connection.drop()
+            await connection.close()
         if self.settings.embedded:
             # The engine's threads wind down unseen; a process that exits before them aborts.
             await asyncio.sleep(ENGINE_REST_S)
@@ -150,7 +119,7 @@ class Database:
         self, statement: str, params: Params, writer: asyncio.Lock | None, *, repeatable: bool
     ) -> Any:
         tries = 0
-        give_up_at = time.monotonic() + CALL_TIMEOUT_S
+        give_up_at = time.monotonic() + self.settings.call_timeout_s
         while True:
             tries += 1
             try:
@@ -158,7 +127,9 @@ class Database:
                     self.calls += 1
                     if writer is not None:
                         return (await self._alone(writer, statement, params))[-1]
-                    return (await self._pick().call(statement, params))[-1]
+                    # Those who waited for the others' silence have waited long enough.
+                    left_s = max(0.0, give_up_at - time.monotonic())
+                    return (await self._pick().call(statement, params, timeout_s=left_s))[-1]
             except Conflict:
                 if tries >= CONFLICT_TRIES:
                     raise
@@ -200,6 +171,7 @@ class _Connection:
         self._sdk: Any = None
         self._opening = asyncio.Lock()
         self._failed: tuple[float, Unavailable] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self.in_flight = 0
 
     @property
@@ -226,7 +198,7 @@ class _Connection:
         settings = self._settings
         sdk: Any = None
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(settings.call_timeout_s):
                 sdk = AsyncSurreal(settings.url)
                 await sdk.connect()
                 if settings.username is not None:
@@ -238,7 +210,7 @@ class _Connection:
             if sdk is not None:  # also when cancelled: it may hold the directory's lock
                 await asyncio.shield(_close(sdk))
             if isinstance(error, Exception):
-                reason = f"cannot open the database: {_first_line(error)}"
+                reason = f"cannot open the database: {first_line(error)}"
                 raise Unavailable(reason) from error
             raise
         return sdk
@@ -248,9 +220,15 @@ class _Connection:
         if sdk is not None:
             await _close(sdk)
 
+    async def close(self) -> None:
+        await self.drop()
+        await asyncio.gather(*self._closing)
+
     async def call(
-        self, statement: str, params: Params, timeout_s: float | None = CALL_TIMEOUT_S
+        self, statement: str, params: Params, timeout_s: float | None = None
     ) -> list[Any]:
+        if timeout_s is not None and timeout_s <= 0:
+            raise Unavailable("the database answers nobody in time")
         sdk = await self.ensure()
         if self._settings.embedded:
             timeout_s = None  # there is no network to lose an answer, and no second engine
@@ -262,8 +240,8 @@ class _Connection:
         finally:
             self.in_flight -= 1
         if not task.done():
-            await self._discard(sdk)
-            raise Unavailable(f"the database did not answer within {timeout_s} s")
+            self._abandon(sdk)
+            raise Unavailable("the database did not answer in time")
         try:
             return unpack(task.result())
         except SessionLost:
@@ -271,13 +249,25 @@ class _Connection:
             raise
         except ServiceError:
             raise
-        except (BufferError, TypeError, ValueError) as error:
-            raise Rejected(f"a parameter cannot be encoded: {error}") from error
         except Exception as error:  # the SDK's transport errors have no common base
-            if self._settings.embedded:
-                raise classify(_first_line(error)) from error
-            await self._discard(sdk)
-            raise Unavailable(f"the connection broke: {_first_line(error)}") from error
+            raise await self._failure(sdk, error) from error
+
+    async def _failure(self, sdk: Any, error: Exception) -> ServiceError:
+        """What an error of the SDK itself means."""
+        if isinstance(error, BufferError | TypeError | ValueError):
+            return Rejected(f"a parameter cannot be encoded: {error}")
+        if self._settings.embedded:
+            return classify(first_line(error))
+        await self._discard(sdk)
+        return Unavailable(f"the connection broke: {first_line(error)}")
+
+    def _abandon(self, sdk: Any) -> None:
+        """Discard a silent connection without waiting for it to close as well."""
+        if self._sdk is sdk:
+            self._sdk = None
+        closing = asyncio.create_task(_close(sdk))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _discard(self, sdk: Any) -> None:
         """Throw away the connection a call failed on, unless that has happened already."""
@@ -301,33 +291,3 @@ def _observe(task: "asyncio.Future[Any]") -> None:
     """Look at an abandoned call's end, so that asyncio does not report it as forgotten."""
     if not task.cancelled():
         task.exception()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0].removeprefix("There was a problem with the database: ")
-
-
-def unpack(response: Mapping[str, Any]) -> list[Any]:
-    """Every statement's result, or the failure that caused the others (not its echoes)."""
-    if (error := response.get("error")) is not None:
-        raise classify(str(error.get("message", error)), error.get("kind"), error.get("details"))
-    failed = [each for each in response["result"] if each.get("status") != "OK"]
-    if failed:
-        root = next((each for each in failed if not _ECHO.search(str(each["result"]))), failed[0])
-        raise classify(str(root["result"]), root.get("kind"), root.get("details"))
-    return [each["result"] for each in response["result"]]
-
-
-def classify(message: str, kind: str | None = None, details: Any = None) -> ServiceError:
-    """The error class a SurrealDB failure belongs to: what the caller may do about it."""
-    conflict = isinstance(details, Mapping) and details.get("kind") == "TransactionConflict"
-    if conflict or _CONFLICT.search(message):
-        return Conflict(message)
-    if kind == "AlreadyExists" or _EXISTS.search(message):
-        return AlreadyExists(message)
-    if thrown := _THROWN.search(message):
-        return Thrown(thrown[1])
-    if _SIGNED_OUT.search(message):
-        return SessionLost(message)
-    return Rejected(message)

@@ -26,7 +26,7 @@ async def world_on(engine: Engine, s3: ObjectStore) -> AsyncIterator[World]:
     await database.open()
     await prepare(SurrealStore(database), report=lambda _: None)
     await database.close()
-    async with open_world(s3, **engine.environment(settings.database)) as world:
+    async with open_world(s3, engine.environment(settings.database)) as world:
         yield world
 
 

@@ -69,7 +69,7 @@ def test_a_parked_job_and_delivery_are_shown_and_redriven_by_command(
     url = {"SURREALDB_URL": f"surrealkv://{tmp_path / 'data'}"}
 
     async def break_it() -> tuple[str, str]:
-        async with open_world(s3, **url) as world:
+        async with open_world(s3, url) as world:
             job_id = await parked_by_a_taken_key(world)
             entry_id = await unreadable_delivery(world, job_id)
             assert await world.money() == (60, 40, 0)
@@ -88,7 +88,7 @@ def test_a_parked_job_and_delivery_are_shown_and_redriven_by_command(
     command("inbox", "show", "no-such-entry", code=1)
 
     async def finish() -> None:
-        async with open_world(s3, **url) as world:
+        async with open_world(s3, url) as world:
             # The stand-in has forgotten the request; what was rendered is known to the job.
             job = await world.runtime.store.job(job_id)
             assert (job.state, job.parked, job.finalise_attempts) == (JobState.RENDERED, False, 0)
@@ -133,7 +133,7 @@ def test_a_parked_job_is_given_up_by_command_and_its_credits_return(
     url = {"SURREALDB_URL": f"surrealkv://{tmp_path / 'data'}"}
 
     async def break_it() -> str:
-        async with open_world(s3, **url) as world:
+        async with open_world(s3, url) as world:
             return await parked_by_a_taken_key(world)
 
     job_id = asyncio.run(break_it())

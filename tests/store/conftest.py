@@ -15,11 +15,10 @@ import pytest_asyncio
 from service.adapters.migrate import find_migrations, migrate
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
+from tests.engine.server import shared_engine
 from tests.store.bench import TABLES
 
-# A server joins where SURREAL_TEST_URL names one (ws://…, user and password "root").
-SERVER = os.environ.get("SURREAL_TEST_URL")
-ENGINES = ("mem", "surrealkv", "server") if SERVER else ("mem", "surrealkv")
+ENGINES = ("mem", "surrealkv", "server")
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +36,14 @@ def folder(disk: Path) -> Iterator[Path]:
 
 
 def settings_of(engine: str, folder: Path) -> DatabaseSettings:
-    """A new and empty database on that engine."""
+    """A new and empty database on that engine.
+
+    The server is this test process's own, or the one that runs at SURREAL_TEST_URL (ws://…, user
+    and password "root").
+    """
     if engine == "server":
-        assert SERVER is not None
         return DatabaseSettings(
-            url=SERVER,
+            url=os.environ.get("SURREAL_TEST_URL") or shared_engine().url,
             namespace="tests",
             database=secrets.token_hex(8),
             username="root",

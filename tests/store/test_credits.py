@@ -8,7 +8,7 @@ import pytest
 
 from service.adapters.rows import account_record, job_record
 from service.adapters.store import SurrealStore
-from service.adapters.surreal import Rejected, Thrown
+from service.adapters.surreal_errors import Rejected, Thrown
 from service.domain.credits import Balance
 from service.domain.errors import NotFound
 from service.domain.job import JobState
@@ -27,6 +27,14 @@ async def test_a_grant_is_added_once_however_often_it_is_sent(store: SurrealStor
     assert first == again == Balance(available=10, reserved=0, captured=0, granted=10)
     assert bench.amounts(other) == (15, 0, 0, 15)
     assert await bench.ledger_kinds(store) == ["grant", "grant"]
+
+
+async def test_a_grant_that_the_schema_refuses_is_not_taken_for_a_repeat(
+    store: SurrealStore,
+) -> None:
+    with pytest.raises(Rejected):
+        await store.grant(OWNER, -1, "g1")
+    assert await bench.credits_of(store) == (0, 0, 0, 0)
 
 
 async def test_an_account_is_one_however_its_address_is_spelt(store: SurrealStore) -> None:
@@ -186,6 +194,7 @@ async def test_a_ledger_entry_can_never_be_changed(store: SurrealStore) -> None:
 
 
 async def test_an_account_that_does_not_add_up_is_not_written(store: SurrealStore) -> None:
+    """F72: at the schema."""
     await job_in(store, JobState.RESERVED)
     for change in ("available += 1", "granted -= 1", "reserved = 0", "captured += 1"):
         with pytest.raises(Thrown, match=r"^account_out_of_balance$"):
@@ -203,6 +212,7 @@ NEGATIVE = (
 
 
 async def test_no_amount_becomes_negative(store: SurrealStore) -> None:
+    """F72: at the schema."""
     await job_in(store, JobState.RESERVED)
     for change in NEGATIVE:
         with pytest.raises(Rejected, match="must conform to"):
@@ -328,7 +338,9 @@ async def test_instants_are_plain_and_aware(store: SurrealStore) -> None:
         assert moment.utcoffset() is not None
 
 
+@pytest.mark.overlapping
 async def test_sixteen_reservations_with_credit_for_one_make_one(store: SurrealStore) -> None:
+    """F11: at the store."""
     await store.grant(OWNER, PRICE, "g1")
     outcomes = await asyncio.gather(*(reserve(store, new_job()) for _ in range(16)))
     assert sorted(outcomes) == [Reserved.INSUFFICIENT] * 15 + [Reserved.RESERVED]
@@ -336,6 +348,7 @@ async def test_sixteen_reservations_with_credit_for_one_make_one(store: SurrealS
     assert len(await store.jobs(OWNER, before=None, limit=20)) == 1
 
 
+@pytest.mark.overlapping
 async def test_sixteen_repeats_of_one_reservation_make_one(store: SurrealStore) -> None:
     await store.grant(OWNER, 100, "g1")
     order = new_job()
@@ -344,12 +357,15 @@ async def test_sixteen_repeats_of_one_reservation_make_one(store: SurrealStore) 
     assert await bench.credits_of(store) == (93, 7, 0, 100)
 
 
+@pytest.mark.overlapping
 async def test_the_same_grant_sent_sixteen_times_at_once_counts_once(store: SurrealStore) -> None:
     await asyncio.gather(*(store.grant(OWNER, 5, "g1") for _ in range(16)))
     assert await bench.credits_of(store) == (5, 0, 0, 5)
 
 
+@pytest.mark.overlapping
 async def test_thirty_racing_ends_of_one_job_settle_it_once(store: SurrealStore) -> None:
+    """F66: captures, releases and cancels at once."""
     job = await job_in(store, JobState.RENDERED)
     racers = [
         *(bench.settle(store, job) for _ in range(10)),
@@ -365,7 +381,9 @@ async def test_thirty_racing_ends_of_one_job_settle_it_once(store: SurrealStore)
     assert await bench.violations(store) == []
 
 
+@pytest.mark.overlapping
 async def test_sixteen_finalisers_of_one_account_lose_no_update(store: SurrealStore) -> None:
+    """F59: conflicts are retried, and no capture is lost."""
     jobs = [await job_in(store, JobState.RENDERED) for _ in range(16)]
     outcomes = await asyncio.gather(*(bench.settle(store, job) for job in jobs))
     assert set(outcomes) == {Settled.SETTLED}

@@ -7,7 +7,7 @@ import pytest
 
 from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.store import SurrealStore
-from service.adapters.surreal import Rejected
+from service.adapters.surreal_errors import Rejected
 from service.domain.job import JobState
 from service.ports import Applied
 from tests.store import bench
@@ -38,15 +38,26 @@ async def test_a_delivery_is_kept_to_the_byte(store: SurrealStore) -> None:
     assert not entry.parked
 
 
+@pytest.mark.overlapping
 async def test_the_same_delivery_recorded_fifty_times_at_once_is_one_row(
     store: SurrealStore,
 ) -> None:
+    """F16: at the store."""
     message = delivery()
     created = await asyncio.gather(
         *(store.record_delivery(message, grace_s=LONG_S) for _ in range(50))
     )
     assert created.count(True) == 1
     assert await rows(store) == 1
+
+
+async def test_a_delivery_that_cannot_be_stored_is_not_taken_for_a_repeat(
+    store: SurrealStore,
+) -> None:
+    """Whatever the schema (a newer one, say) refuses: fal must hear that we do not have it."""
+    with pytest.raises(Rejected):
+        await store.record_delivery(delivery(user_id=7), grace_s=LONG_S)
+    assert await rows(store) == 0
 
 
 async def test_a_repeat_leaves_a_handled_delivery_handled(store: SurrealStore) -> None:

@@ -13,7 +13,8 @@ from service.adapters.migrate import (
     migrate,
     pending,
 )
-from service.adapters.surreal import Database, Rejected
+from service.adapters.surreal import Database
+from service.adapters.surreal_errors import Rejected
 from service.domain.job import STATUS, JobState
 from tests.store.bench import TABLES
 
@@ -91,6 +92,7 @@ async def test_a_migration_that_fails_stops_those_after_it(empty: Database) -> N
     assert "good" not in await tables(empty)
 
 
+@pytest.mark.overlapping
 async def test_two_runners_at_once_apply_once(empty: Database) -> None:
     count = Migration("9_count", "UPSERT counter:one SET runs = (runs ?? 0) + 1")
     migrations = [*find_migrations(), count]

@@ -12,7 +12,8 @@ from surrealdb import RecordID
 from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.migrate import find_migrations, migrate
 from service.adapters.store import SurrealStore
-from service.adapters.surreal import Database, Rejected
+from service.adapters.surreal import Database
+from service.adapters.surreal_errors import Rejected
 from service.domain.job import JobState, Status
 from service.domain.providers import PROVIDERS
 from service.ports import Applied, Reserved, Settled
