@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from service.sandbox.object_store import ObjectStore, object_store
+from tests import fault_table
 from tests.world import World, open_world
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The coverage floor is the whole suite's: a run of a part of it is not held to it."""
+    """The coverage floor and the fault table are the whole suite's: a part is not held to them."""
     part = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword
     coverage = config.pluginmanager.getplugin("_cov")
     if coverage is not None and part:
         coverage.options.cov_fail_under = 0  # its own copy of the options, taken before this
+    fault_table.register(config)
 
 
 @pytest.fixture(autouse=True)

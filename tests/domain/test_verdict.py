@@ -69,6 +69,7 @@ def said(**message: Any) -> bytes:
 @example(b"NaN")
 @example(b'\xef\xbb\xbf{"status":"OK"}')
 def test_arbitrary_bytes_are_read_or_unreadable(body: bytes) -> None:
+    """F35: one class of error."""
     with contextlib.suppress(Unreadable):
         parse_delivery(body, REQUEST)
 
@@ -76,6 +77,7 @@ def test_arbitrary_bytes_are_read_or_unreadable(body: bytes) -> None:
 @given(JSON | MESSAGES)
 @example({"status": "ERROR", "error": "\ud800"})
 def test_arbitrary_json_is_read_or_unreadable(message: Any) -> None:
+    """F35: whatever it holds."""
     with contextlib.suppress(Unreadable):
         parse_delivery(json.dumps(message).encode(), REQUEST)
 
@@ -101,6 +103,7 @@ INFRASTRUCTURE = st.sampled_from(
 def test_an_infrastructure_error_is_never_a_refusal_whatever_its_body(
     code: int, items: list[Any]
 ) -> None:
+    """F24: nobody is refunded for it."""
     body = {"detail": items}
     assert parse_refusal(code, body) is None
     error = f"Unexpected status code: {code}"
@@ -120,6 +123,7 @@ def test_a_plain_text_detail_is_the_gateways_own_and_never_a_refusal(detail: Any
 def test_a_structured_422_is_always_a_refusal_with_words_for_the_owner(
     first: dict[str, Any], more: list[Any]
 ) -> None:
+    """F24: the last word."""
     body = {"detail": [first, *more]}
     error = "Unexpected status code: 422"
     delivered = parse_delivery(said(status="ERROR", error=error, payload=body), REQUEST)
@@ -156,6 +160,7 @@ def test_an_unlisted_refusal_names_the_field_and_fals_words() -> None:
 
 
 def test_an_ok_says_rendered_with_or_without_an_address() -> None:
+    """F23: an OK is never a failure."""
     assert parse_delivery(said(status="OK", payload={"video": {"url": URL}}), REQUEST) == Rendered(
         URL
     )

@@ -17,34 +17,14 @@ from service.flows.receive import handle
 from service.flows.reconcile import sweep_once
 from service.ports import Download, Services, StoredObject
 from service.sandbox.object_store import ObjectStore
-from tests.faults.test_submission import money, sweep_until
+from tests.faults.steps import rendered, sweep_until
 from tests.world import World, eventually, open_world
-
-
-async def rendered(world: World, faults: str = "bytes=40000") -> str:
-    """A job whose video is there, with nobody at it: its nudges are taken away."""
-    await world.grant(100)
-    await world.faults(f"{faults},drop")
-    job_id = await world.submit()
-    await world.until_state(job_id, "submitted")
-
-    async def done() -> dict[str, Any] | None:
-        row = (await world.requests())[0]
-        return row if row["state"] == "COMPLETED" else None
-
-    row = await eventually(done)
-    job = await world.runtime.store.job(job_id)
-    assert job.submission is not None
-    verdict = await world.runtime.services.fal.check(job.fal_model or "", job.submission)
-    url = getattr(verdict, "source_url", None)
-    await world.runtime.store.apply_rendered(job_id, row["request_id"], url, entry_id=None)
-    return job_id
 
 
 async def test_a_live_long_transfer_keeps_its_lease(s3: ObjectStore) -> None:
     """F46: the heartbeat prolongs it; nobody else gets in, and one attempt is enough."""
     async with open_world(s3, LEASE_S="0.3") as world:
-        job_id = await rendered(world, "slow_file=40000,bytes=60000")
+        job_id = await rendered(world, "slow_file=60000,bytes=60000")
 
         assert await finalise(world.runtime.services, job_id, "me")
 
@@ -58,7 +38,7 @@ async def test_a_finaliser_that_lost_its_lease_stops_and_changes_nothing(
 ) -> None:
     """F46: a higher fence is on the row, so the late finaliser gives up in the middle."""
     async with open_world(s3, LEASE_S="0.3") as world:
-        job_id = await rendered(world, "slow_file=20000,bytes=80000")
+        job_id = await rendered(world, "slow_file=40000,bytes=40000")
         store = world.runtime.store
 
         async def overtake() -> None:
@@ -72,7 +52,7 @@ async def test_a_finaliser_that_lost_its_lease_stops_and_changes_nothing(
         job = await store.job(job_id)
         assert (job.state.value, job.object_sha256) == ("rendered", None)
         await sweep_until(world, job_id, "ready")
-        assert await money(world) == (60, 0, 40)
+        assert await world.money() == (60, 0, 40)
         assert (await world.audit()).violations == []
 
 
@@ -129,7 +109,7 @@ async def test_an_object_stored_by_a_dead_attempt_is_used_and_not_fetched_again(
 
     await eventually(heir)
     assert (await world.counts())["files"] == fetched
-    assert await money(world) == (60, 0, 40)
+    assert await world.money() == (60, 0, 40)
     assert (await world.audit()).violations == []
 
 
@@ -144,7 +124,7 @@ async def test_a_job_that_fails_too_often_is_parked_with_its_reservation(world: 
 
     job = await world.runtime.store.job(job_id)
     assert (job.parked, job.parked_reason) == (True, "finalisation was attempted too often")
-    assert await money(world) == (60, 40, 0)
+    assert await world.money() == (60, 40, 0)
     assert (await world.audit()).violations == []
 
 
@@ -162,7 +142,7 @@ async def test_a_request_that_fal_lost_is_searched_for_and_then_parked(world: Wo
 
     job = await world.runtime.store.job(job_id)
     assert job.parked
-    assert await money(world) == (60, 40, 0)
+    assert await world.money() == (60, 40, 0)
     assert (await world.audit()).violations == []
 
 
@@ -266,4 +246,4 @@ async def test_troubles_of_other_kinds_do_not_make_a_first_404_final(world: Worl
 
     job = await world.runtime.store.job(job_id)
     assert (job.state.value, job.gone_attempts) == ("rendered", 1)
-    assert await money(world) == (60, 40, 0)
+    assert await world.money() == (60, 40, 0)

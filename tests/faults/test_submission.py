@@ -1,55 +1,49 @@
 """What fal and the network do to the one POST of an attempt, and what must then be true."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from service.adapters import fal
 from service.adapters.rows import job_record
+from service.domain.errors import ServiceError
 from service.domain.policy import LOOKUPS_TO_PROVE_ABSENCE
+from service.domain.providers import PROVIDERS
 from service.flows.reconcile import sweep_once
 from service.flows.submit import Order, StartImage, _plan
-from tests.world import OWNER, World, eventually, png
+from tests.faults.steps import accepted, redeliver, sweep_until, until_fal_is_done
+from tests.world import OWNER, World, png
 
 
-async def sweep_until(world: World, job_id: str, *wanted: str) -> None:
-    """Make the job due and sweep, again and again, until it is in one of the wanted states."""
-
-    async def look() -> bool | None:
-        await world.runtime.store.make_due(job_id)
-        await sweep_once(world.runtime.services)
-        await world.quiet()
-        job = await world.runtime.store.job(job_id)
-        return True if job.state.value in wanted else None
-
-    await eventually(look)
-
-
-async def money(world: World) -> tuple[int, int, int]:
-    balance = await world.runtime.store.balance(OWNER)
-    return balance.available, balance.reserved, balance.captured
-
-
-@pytest.mark.parametrize("fault", ["submit_drop", "submit_502"])
+@pytest.mark.parametrize("fault", ["submit_drop", "submit_502", "submit_slow=600"])
 async def test_an_answer_lost_after_acceptance_is_adopted_by_the_signed_delivery(
-    world: World, fault: str
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    """F3, F4: fal accepted, we do not know it, and nobody posts a second time."""
+    """F3, F4, F5: fal accepted, we do not know it, and nobody posts a second time."""
+    monkeypatch.setattr(fal, "SUBMIT_DEADLINE_S", 0.2)
     await world.grant(100)
-    await world.faults(fault)
+    await world.faults(f"{fault},late=600")
     job_id = await world.submit()
+    await world.until_state(job_id, "submit_unknown")
+    await until_fal_is_done(world)
+    for _ in range(2):
+        await sweep_once(world.runtime.services)
+    assert (await world.counts())["submits"] == 1, "nothing is due, and nobody is hasty"
 
-    done = await world.until(job_id, "completed", "failed")
+    (request,) = await world.requests()
+    assert await redeliver(world, request["request_id"]) == [200]
+    await world.until(job_id, "completed")
 
-    assert done["status"] == "completed"
     assert (await world.counts())["submits"] == 1
-    assert await money(world) == (60, 0, 40)
+    assert await world.money() == (60, 0, 40)
     assert (await world.audit()).violations == []
 
 
 async def test_an_unknown_submission_is_found_in_fals_listing_when_the_webhook_is_lost_too(
     world: World,
 ) -> None:
-    """F3 with F43: no answer, no webhook; only fal's own list knows the request."""
+    """F3, F43: no answer and no webhook; only fal's own list knows the request."""
     await world.grant(100)
     await world.faults("submit_drop,drop")
     job_id = await world.submit()
@@ -66,7 +60,7 @@ async def test_an_unknown_submission_is_found_in_fals_listing_when_the_webhook_i
 async def test_a_submission_that_never_reached_fal_is_made_again_only_after_proof(
     world: World,
 ) -> None:
-    """F5: the outcome is unknown and fal's listing shows, several times, that there is nothing."""
+    """The outcome is unknown, and fal's listing shows several times that there is nothing."""
     await world.grant(100)
     store = world.runtime.store
     await world.faults("submit_429=1000")  # nothing is accepted until this is lifted
@@ -93,29 +87,14 @@ async def test_a_submission_that_never_reached_fal_is_made_again_only_after_proo
 async def test_fal_that_is_busy_is_asked_again_and_the_user_never_notices(world: World) -> None:
     """F6: 429 is definitely not accepted: back off and repeat."""
     await world.grant(100)
-    await world.faults("submit_429=2")
+    await world.faults("submit_429=3")
     job_id = await world.submit()
 
     await sweep_until(world, job_id, "ready")
 
     counts = await world.counts()
-    assert (counts["submits"], counts["accepted"]) == (3, 1)
-    assert (await world.runtime.store.job(job_id)).submit_attempts == 3
-    assert (await world.audit()).violations == []
-
-
-@pytest.mark.parametrize("fault", ["submit_401", "submit_403"])
-async def test_a_refused_key_fails_no_job(world: World, fault: str) -> None:
-    """F8: the account is locked or the key revoked; jobs wait, nothing is released."""
-    await world.grant(100)
-    await world.faults(fault)
-    job_id = await world.submit()
-    await world.until_state(job_id, "reserved")
-    await world.quiet()
-
-    assert await money(world) == (60, 40, 0)
-
-    await sweep_until(world, job_id, "ready")
+    assert (counts["submits"], counts["accepted"]) == (4, 1)
+    assert (await world.runtime.store.job(job_id)).submit_attempts == 4
     assert (await world.audit()).violations == []
 
 
@@ -129,7 +108,7 @@ async def test_an_input_fal_refuses_at_once_fails_and_releases(world: World) -> 
 
     assert failed["error"]["code"]
     assert "40 credits were returned" in failed["error"]["message"]
-    assert await money(world) == (100, 0, 0)
+    assert await world.money() == (100, 0, 0)
     assert (await world.audit()).violations == []
 
 
@@ -186,22 +165,25 @@ async def test_one_credit_buys_one_of_ten_parallel_submissions(world: World) -> 
     accepted = next(each.json()["jobId"] for each in answers if each.status_code == 202)
     await world.until(accepted, "completed")
     assert (await world.counts())["submits"] == 1
-    assert await money(world) == (0, 0, 40)
+    assert await world.money() == (0, 0, 40)
 
 
 async def test_a_price_that_changes_while_rendering_does_not_change_the_capture(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F13: the capture is what was reserved; the job's price is immutable."""
-    await world.grant(100)
-    await world.faults("drop")
-    job_id = await world.submit()
-    await world.until_state(job_id, "submitted")
-    with pytest.raises(Exception, match="credits"):
-        await world.runtime.store.database.write("UPDATE video_job SET credits = 99")
+    """F13: the capture is what was reserved, whatever the price list says by then."""
+    job_id = await accepted(world, "drop")
+    dearer = replace(PROVIDERS["seedance"], credits_per_s=10)
+    monkeypatch.setitem(PROVIDERS, "seedance", dearer)
+    with pytest.raises(ServiceError, match="credits"):
+        await world.runtime.store.database.write("UPDATE video_job SET credits = 50")
+    await world.grant(50, "other@example.com")
+    await world.submit(email="other@example.com")
+    assert await world.money("other@example.com") == (0, 50, 0), "new orders pay the new price"
 
     await sweep_until(world, job_id, "ready")
-    assert await money(world) == (60, 0, 40)
+
+    assert await world.money() == (60, 0, 40)
 
 
 async def test_a_webhook_that_overtakes_the_submissions_answer_is_adopted(world: World) -> None:

@@ -1,9 +1,12 @@
 """What fal says, in every order and form, and what it does to a job and its credits."""
 
+from dataclasses import replace
+from unittest.mock import ANY
+
 import pytest
 
 from service.flows.reconcile import sweep_once
-from tests.faults.test_submission import money, sweep_until
+from tests.faults.steps import outcomes, redeliver, sweep_until, until_fal_is_done
 from tests.world import World, eventually
 
 
@@ -24,15 +27,6 @@ async def test_a_lost_webhook_costs_two_fal_calls(world: World) -> None:
     assert (await world.audit()).violations == []
 
 
-async def until_fal_is_done(world: World) -> None:
-    async def look() -> bool | None:
-        rows = await world.requests()
-        done = rows and all(each["state"] == "COMPLETED" for each in rows)
-        return True if done else None
-
-    await eventually(look)
-
-
 @pytest.mark.parametrize("fault", ["null_payload", "error_null", "error_then_ok", "ok_then_error"])
 async def test_a_good_video_behind_confusing_words_is_delivered(world: World, fault: str) -> None:
     """F20, F22, F23: fal's own result decides, not the first message."""
@@ -43,7 +37,7 @@ async def test_a_good_video_behind_confusing_words_is_delivered(world: World, fa
     done = await world.until(job_id, "completed", "failed")
 
     assert done["status"] == "completed", done
-    assert await money(world) == (60, 0, 40)
+    assert await world.money() == (60, 0, 40)
     assert (await world.audit()).violations == []
 
 
@@ -60,7 +54,7 @@ async def test_a_refused_prompt_fails_with_a_reason_and_returns_the_credits(worl
         "message": "The provider refused this prompt: content policy. "
         "Your 40 credits were returned.",
     }
-    assert await money(world) == (100, 0, 0)
+    assert await world.money() == (100, 0, 0)
     assert (await world.audit()).violations == []
 
 
@@ -89,7 +83,7 @@ async def test_a_provider_that_keeps_breaking_ends_the_job_and_returns_the_credi
 
     assert (await world.status(job_id))["error"]["code"] == "provider_failed"
     assert (await world.counts())["submits"] == 3
-    assert await money(world) == (100, 0, 0)
+    assert await world.money() == (100, 0, 0)
     assert (await world.audit()).violations == []
 
 
@@ -106,7 +100,7 @@ async def test_success_without_a_video_keeps_the_reservation_for_a_person(world:
         return True if (await world.runtime.store.job(job_id)).parked else None
 
     await eventually(parked)
-    assert await money(world) == (60, 40, 0)
+    assert await world.money() == (60, 40, 0)
     assert (await world.audit()).violations == []
 
 
@@ -114,7 +108,7 @@ async def test_success_without_a_video_keeps_the_reservation_for_a_person(world:
 async def test_a_delivery_that_proves_nothing_is_refused_and_the_sweep_finishes_the_job(
     world: World, fault: str
 ) -> None:
-    """F25, F26."""
+    """F25, F26: 401, no row, and the video is not lost for it."""
     await world.grant(100)
     await world.faults(fault)
     job_id = await world.submit()
@@ -150,13 +144,12 @@ async def test_fifty_copies_of_one_delivery_make_one_row_and_one_finalisation(
     await world.faults("duplicate=50")
     job_id = await world.submit()
     await world.until(job_id, "completed")
-    request = (await world.requests())[0]["request_id"]
-    await world.http.post(
-        f"{world.sandbox.fal_url}/sandbox/redeliver/{request}", params={"times": 20}
-    )
+    before = await world.runtime.store.job(job_id)
+    (request,) = await world.requests()
+    assert set(await redeliver(world, request["request_id"], times=100)) == {200}
     await world.quiet()
 
-    rows = await world.runtime.store.database.read("SELECT VALUE outcome FROM inbox")
-    assert rows == ["rendered"]
+    assert await outcomes(world) == ["rendered"]
+    assert await world.runtime.store.job(job_id) == replace(before, read_at=ANY)
     assert (await world.counts())["files"] == 1
     assert (await world.audit()).violations == []

@@ -1,4 +1,7 @@
-"""The command line as an operator meets it: real processes, exit codes, words for people."""
+"""The command line as an operator meets it: exit codes, and words for people.
+
+One process of each kind is real; the other commands run in this one, which loads nothing anew.
+"""
 
 import asyncio
 import json
@@ -84,7 +87,7 @@ def call(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Call:
-    """Runs a command in this process, for those that end before they open a database."""
+    """Runs a command in this process. It opens and closes the database as its own would."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("SURREALDB_URL", f"surrealkv://{tmp_path / 'data'}")
@@ -98,10 +101,6 @@ def call(
         return Ran(code, shown.out, shown.err)
 
     return run_here
-
-
-def database(tmp_path: Path) -> dict[str, str]:
-    return {"SURREALDB_URL": f"surrealkv://{tmp_path / 'data'}"}
 
 
 def check_complaint(ran: Ran, code: int, *words: str) -> None:
@@ -155,9 +154,9 @@ def test_a_wrong_command_line_exits_with_2_and_names_what_is_wrong(
     check_complaint(call(*arguments), 2, *words)
 
 
-async def test_missing_settings_exit_with_2_and_are_named_together() -> None:
+def test_missing_settings_exit_with_2_and_are_named_together(call: Call) -> None:
     names = ("FAL_KEY", "R2_BUCKET", "AUTH_JWT_SECRET", "WEBHOOK_SEAL_KEY", "PUBLIC_BASE_URL")
-    check_complaint(await run("web"), 2, *names)
+    check_complaint(call("web"), 2, *names)
 
 
 def test_bad_settings_exit_with_2_and_are_named_together(
@@ -224,39 +223,41 @@ def test_a_file_that_is_missing_or_no_template_exits_with_1_and_says_why(
     assert not (tmp_path / "data").exists()
 
 
-async def test_credits_are_granted_once_per_id_and_shown(tmp_path: Path) -> None:
-    env = database(tmp_path)
-    first = await run("credits", "grant", "Ana@Example.com", "100", "--id", "g1", env=env)
+def test_credits_are_granted_once_per_id_and_shown(call: Call) -> None:
+    first = call("credits", "grant", "Ana@Example.com", "100", "--id", "g1")
     assert first.code == 0, first.err
     assert "100 available" in first.out
-    again = await run("credits", "grant", "ana@example.com", "100", "--id=g1", "--json", env=env)
+    again = call("credits", "grant", "ana@example.com", "100", "--id=g1", "--json")
     assert json.loads(again.out) == {"grantId": "g1", "available": 100, "granted": 100}
-    shown = await run("credits", "show", "ana@example.com", "--json", env=env)
+    shown = call("credits", "show", "ana@example.com", "--json")
     view = json.loads(shown.out)
     assert (view["available"], view["reserved"]) == (100, 0)
     assert [each["credits"] for each in view["entries"]] == [100]
 
 
-async def test_migrate_says_what_it_did_and_a_second_time_that_there_was_nothing(
-    tmp_path: Path,
-) -> None:
-    env, known = database(tmp_path), len(find_migrations())
-    first = await run("migrate", env=env)
+async def test_migrate_as_a_process_says_what_it_did(tmp_path: Path) -> None:
+    ran = await run("migrate", env={"SURREALDB_URL": f"surrealkv://{tmp_path / 'data'}"})
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.endswith(f"{len(find_migrations())} migrations applied\n")
+
+
+def test_migrate_says_what_it_did_and_a_second_time_that_there_was_nothing(call: Call) -> None:
+    first = call("migrate")
     assert first.code == 0, first.err
-    assert first.out.endswith(f"{known} migrations applied\n")
+    assert first.out.endswith(f"{len(find_migrations())} migrations applied\n")
     assert "template added: night-life-roller" in first.out
-    second = await run("migrate", env=env)
+    second = call("migrate")
     assert second.code == 0
     assert second.out.endswith("nothing to apply\n")
     assert "template added" not in second.out
-    told = await run("audit", "--no-objects", "--json", env=env)
+    told = call("audit", "--no-objects", "--json")
     assert told.code == 0, told.err
     report = json.loads(told.out)
     assert (report["passed"], report["jobs"], report["violations"]) == (True, 0, [])
 
 
-async def test_templates_are_loaded_all_or_none_and_listed(tmp_path: Path) -> None:
-    env, file = database(tmp_path), tmp_path / "templates.json"
+def test_templates_are_loaded_all_or_none_and_listed(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "templates.json"
     good = {
         "slug": "slow-zoom",
         "title": "Slow zoom",
@@ -265,11 +266,11 @@ async def test_templates_are_loaded_all_or_none_and_listed(tmp_path: Path) -> No
         "durationSeconds": 5,
     }
     file.write_text(json.dumps([good | {"slug": "other"}, good | {"durationSeconds": 7}]), "utf-8")
-    check_complaint(await run("templates", "load", str(file), env=env), 1, "[1].duration")
+    check_complaint(call("templates", "load", str(file)), 1, "[1].duration")
     file.write_text(json.dumps(good), "utf-8")
-    loaded = await run("templates", "load", str(file), env=env)
+    loaded = call("templates", "load", str(file))
     assert (loaded.code, loaded.out) == (0, "loaded slow-zoom (THING)\n")
-    listed = await run("templates", "list", "--json", env=env)
+    listed = call("templates", "list", "--json")
     templates = {each["slug"]: each for each in json.loads(listed.out)}
     assert templates["slow-zoom"]["variables"] == ["THING"]
     assert "night-life-roller" in templates

@@ -37,8 +37,8 @@ DETAIL = {"detail": [{"loc": ["body", "prompt"], "msg": "is bad", "type": "value
 
 @pytest.fixture
 async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
-    """The adapter with its deadlines in a tenth of a second."""
-    monkeypatch.setattr(adapter, "SUBMIT_TIMEOUT", httpx.Timeout(0.15))
+    """The adapter with deadlines well under a second; a busy machine may connect slowly."""
+    monkeypatch.setattr(adapter, "SUBMIT_TIMEOUT", httpx.Timeout(0.3, connect=5.0))
     monkeypatch.setattr(adapter, "READ_TIMEOUT_S", 0.3)
     async with raw_fal() as found:
         yield found
@@ -366,7 +366,9 @@ async def test_a_status_that_cannot_be_had_or_understood_is_transient(
 
 
 @pytest.mark.parametrize("code", [401, 403])
-async def test_a_refused_key_has_a_class_of_its_own_in_every_read(pair: Pair, code: int) -> None:
+async def test_a_refused_key_has_a_class_of_its_own_where_it_says_something_of_the_key(
+    pair: Pair, code: int
+) -> None:
     raw, fal = pair
     raw.says(code, {"detail": "no"})
     request = Submission(request_id="r1")
@@ -374,8 +376,9 @@ async def test_a_refused_key_has_a_class_of_its_own_in_every_read(pair: Pair, co
         await fal.check(MODEL, request)
     with pytest.raises(KeyRefused):
         await fal.result(MODEL, request)
-    with pytest.raises(KeyRefused):
+    with pytest.raises(Transient) as caught:  # a key may render and yet not list
         await fal.find(MODEL, "x", SINCE, UNTIL)
+    assert not isinstance(caught.value, KeyRefused)
     assert len(raw.heard) == 3
 
 

@@ -125,6 +125,7 @@ async def test_a_status_read_costs_one_database_read_and_no_call_to_fal(
 async def test_an_unchanged_status_is_304_without_a_body_and_a_change_of_state_is_not(
     shared: World,
 ) -> None:
+    """F78: the version is in the tag."""
     job_id, email = await one_job(shared)
     tags = []
     for state in (JobState.RESERVED, JobState.SUBMIT_UNKNOWN, JobState.RENDERED, JobState.READY):
@@ -178,6 +179,7 @@ async def test_an_unknown_or_malformed_id_is_404_in_one_shape(shared: World, job
 
 @on_shared
 async def test_somebody_elses_job_looks_exactly_like_none(shared: World) -> None:
+    """F81: the same status, the same body."""
     job_id, email = await one_job(shared)
     foreign = await ask(shared, job_id, fresh_email())
     unknown = await ask(shared, "v00000000000000000000000000", fresh_email())

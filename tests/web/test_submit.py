@@ -81,6 +81,7 @@ async def test_an_image_is_stored_as_what_its_bytes_are(
 async def test_twenty_posts_under_one_key_make_one_job_and_one_request_at_fal(
     shared: World,
 ) -> None:
+    """F10: a double click, a retry and two tabs are one order."""
     email = fresh_email()
     await shared.grant(1000, email)
     await shared.quiet()
@@ -112,6 +113,7 @@ async def test_twenty_posts_under_one_key_make_one_job_and_one_request_at_fal(
 async def test_another_order_under_a_used_key_is_a_conflict_that_changes_nothing(
     shared: World, other: dict[str, object]
 ) -> None:
+    """F10: 409, whatever differs."""
     email = fresh_email()
     await shared.grant(1000, email)
     first = await shared.submit(data=SILENT_ORDER, email=email, key="k")
@@ -152,6 +154,7 @@ async def test_a_repeat_is_answered_when_the_credits_are_gone(shared: World) -> 
 
 @on_shared
 async def test_of_ten_orders_with_credit_for_one_one_is_accepted(shared: World) -> None:
+    """F11: one 202, the rest 402, one request at fal."""
     email = fresh_email()
     await shared.grant(40, email)
     await shared.quiet()

@@ -197,6 +197,7 @@ TABLE = {
 async def test_a_bad_order_is_refused_by_name_and_leaves_nothing_behind(
     shared: World, bad: Bad
 ) -> None:
+    """F12: an image is uploaded, never fetched from an address; it is judged before the hold."""
     email = fresh_email()
     await shared.grant(1000, email)
     body, headers = multipart(*bad.parts) if bad.raw is None else (bad.raw, {})
