@@ -1,9 +1,9 @@
 """What the audit reads from SurrealDB: rows as the facts that domain/audit.py judges."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from service.adapters.queries import load_queries
-from service.adapters.rows import Row, job_record, maybe_moment
+from service.adapters.rows import Row, job_record, maybe_moment, state_names
 from service.adapters.surreal import Database
 from service.domain.audit import AuditAccount, AuditJob, Invariant, Violation
 from service.domain.credits import EntryKind
@@ -31,9 +31,14 @@ class SurrealAuditStore:
             )
         ]
 
-    async def audit_owners(self, job_ids: Sequence[str]) -> frozenset[str]:
-        jobs = [job_record(each) for each in job_ids]
-        found = await self._database.read(self._queries["audit_owners"], jobs=jobs)
+    async def audit_owners(
+        self, job_ids: Sequence[str], states: Collection[JobState]
+    ) -> frozenset[str]:
+        found = await self._database.read(
+            self._queries["audit_owners"],
+            jobs=[job_record(each) for each in job_ids],
+            states=state_names(frozenset(states)),
+        )
         return frozenset(str(each.id) for each in found)
 
     async def audit_stray(self) -> Stray:

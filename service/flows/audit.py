@@ -13,10 +13,11 @@ from service.domain.audit import (
     check_job,
 )
 from service.domain.errors import ObjectConflict
-from service.domain.job import JobState
+from service.domain.job import FINAL, JobState
 from service.domain.seal import job_of
 from service.ports import AuditStore, Bucket
 
+UNFINISHED: Final = frozenset(JobState) - FINAL
 PAGE: Final = 500  # rows; decoding more at once would hold up the event loop
 OBJECTS_AT_ONCE: Final = 8
 
@@ -74,18 +75,20 @@ async def audit_bucket(report: AuditReport, store: AuditStore, bucket: Bucket) -
         report.stored += 1
         page.append(key)
         if len(page) == PAGE:
-            await _check_keys(report, store, page, "a video of no job")
+            report.violations += await _unowned(store, page, UNFINISHED | {JobState.READY})
             page = []
-    await _check_keys(report, store, page, "a video of no job")
+    report.violations += await _unowned(store, page, UNFINISHED | {JobState.READY})
     uploads = await bucket.unfinished_uploads()
-    await _check_keys(report, store, uploads, "an upload that nobody will complete")
+    report.violations += await _unowned(store, uploads, UNFINISHED)
 
 
-async def _check_keys(
-    report: AuditReport, store: AuditStore, keys: list[str], problem: str
-) -> None:
-    owners = await store.audit_owners([job_of(key) for key in keys])
-    report.violations += [
+async def _unowned(
+    store: AuditStore, keys: list[str], states: frozenset[JobState]
+) -> list[Violation]:
+    """What belongs to no job in one of these states."""
+    owners = await store.audit_owners([job_of(key) for key in keys], states)
+    problem = "a video of no job" if JobState.READY in states else "an upload nobody will complete"
+    return [
         Violation(Invariant.DELIVERED, key, problem) for key in keys if job_of(key) not in owners
     ]
 

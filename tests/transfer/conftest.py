@@ -1,23 +1,29 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
-from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 from service.adapters.object_store import BucketSettings, R2Bucket, open_bucket
 from service.adapters.outbound import DownloadLimits, OutboundPolicy, guarded_client
-from service.adapters.s3_calls import StorageLimits
 from service.adapters.video_source import HttpVideoSource
+from tests.r2.simulator import Simulator, simulator
 from tests.transfer.samples import MIB
 from tests.transfer.servers import FaultCdn, S3FaultProxy, ServerThread
+from tests.transfer.stores import (
+    BUCKET,
+    PART_BYTES,
+    R2_STORAGE,
+    MotoStore,
+    SimulatorStore,
+    Store,
+    create_in_moto,
+)
 
-KEY = "users/0123/library/job-1.mp4"
+__all__ = ["simulator"]  # a fixture, and none of this directory alone
 
 DOWNLOADS = DownloadLimits(
     max_bytes=8 * MIB,
@@ -29,18 +35,6 @@ DOWNLOADS = DownloadLimits(
     total_timeout_s=20,
     max_reconnects=3,
     reconnect_pause_s=0.001,
-)
-# The store under test takes parts this small, so that multipart is not megabytes.
-PART_BYTES = 256 * 1024
-# Small parts, and waits that a test can afford.
-STORAGE = StorageLimits(
-    single_put_bytes=PART_BYTES,
-    part_bytes=PART_BYTES,
-    attempts=3,
-    retry_pause_s=0.001,
-    upload_timeout_s=5,
-    call_timeout_s=2,
-    abort_timeout_s=2,
 )
 
 
@@ -60,97 +54,99 @@ def servers() -> Iterator[ServerThread]:
 
 
 @pytest.fixture(scope="session")
-def moto_port() -> Iterator[int]:
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", PART_BYTES)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield server.get_host_and_port()[1]
-    server.stop()
-    monkeypatch.undo()
-
-
-@pytest.fixture(scope="session")
 def cdn(servers: ServerThread) -> FaultCdn:
     fault_cdn = FaultCdn()
     fault_cdn.port = servers.listen(fault_cdn.serve)
     return fault_cdn
 
 
-@pytest.fixture(scope="session")
-def s3_proxy(servers: ServerThread, moto_port: int) -> S3FaultProxy:
-    proxy = S3FaultProxy(moto_port)
-    proxy.port = servers.listen(proxy.serve)
-    return proxy
-
-
-@dataclass
-class Store:
-    """What is really in the bucket, read from moto's memory."""
-
-    proxy: S3FaultProxy
-    settings: BucketSettings
-
-    @property
-    def _bucket(self) -> Any:
-        return s3_backends["123456789012"]["aws"].buckets[self.settings.bucket]
-
-    def object(self, key: str = KEY) -> bytes | None:
-        stored = self._bucket.keys.get(key)
-        return None if stored is None else bytes(stored.value)
-
-    def facts(self, key: str = KEY) -> Any:
-        return self._bucket.keys[key]
-
-    def clear(self) -> None:
-        self._bucket.keys.clear()
-        self._bucket.multiparts.clear()
-        self.proxy.faults.clear()
-        self.proxy.log.clear()
-
-    @property
-    def unfinished(self) -> int:
-        return len(self._bucket.multiparts)
-
-
-@pytest.fixture(scope="session")
-def store_settings(s3_proxy: S3FaultProxy, moto_port: int) -> BucketSettings:
-    created = httpx.put(
-        f"http://127.0.0.1:{moto_port}/transfers",
-        content="<CreateBucketConfiguration>"
-        "<LocationConstraint>auto</LocationConstraint></CreateBucketConfiguration>",
-        headers={
-            "Authorization": "AWS4-HMAC-SHA256 Credential=AKTEST/20260101/auto/s3/aws4_request"
-        },
-        trust_env=False,
-    )
-    created.raise_for_status()
-    return BucketSettings(
-        endpoint_url=f"http://127.0.0.1:{s3_proxy.port}",
-        bucket="transfers",
-        access_key_id="AKTEST",
-        secret_access_key="SKTEST",
-    )
-
-
 @pytest.fixture
-def store(store_settings: BucketSettings, s3_proxy: S3FaultProxy) -> Store:
-    """An empty bucket. The faults of the proxy and its log are empty too."""
-    emptied = Store(s3_proxy, store_settings)
-    emptied.clear()
-    return emptied
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """ "moto", unless the test asks for both: `@on_both`."""
+    return str(getattr(request, "param", "moto"))
+
+
+@pytest.fixture(scope="session")
+def moto_store(servers: ServerThread) -> Iterator[MotoStore]:
+    with moto() as port:
+        create_in_moto(port)
+        proxy = S3FaultProxy(port, one_at_a_time=True)
+        proxy.port = servers.listen(proxy.serve)
+        settings = BucketSettings(
+            endpoint_url=f"http://127.0.0.1:{proxy.port}",
+            bucket=BUCKET,
+            access_key_id="AKTEST",
+            secret_access_key="SKTEST",
+        )
+        yield MotoStore(proxy, settings)
+
+
+@contextmanager
+def moto() -> Iterator[int]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", PART_BYTES)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        yield server.get_host_and_port()[1]
+        server.stop()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def opened(store_settings: BucketSettings) -> AsyncIterator[R2Bucket]:
-    """As in the application: one client for all. Making one costs more than most tests."""
-    async with open_bucket(store_settings, STORAGE) as bucket:
+async def simulator_store(
+    servers: ServerThread, simulator: Simulator
+) -> AsyncIterator[SimulatorStore]:
+    proxy = S3FaultProxy(simulator.port, path=simulator.path)
+    proxy.port = servers.listen(proxy.serve)
+    async with open_bucket(simulator.settings(), R2_STORAGE) as admin:
+        yield SimulatorStore(proxy, simulator, admin)
+
+
+# As in the application, one client for all: making one costs more than most tests.
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def moto_bucket(moto_store: MotoStore) -> AsyncIterator[R2Bucket]:
+    async with open_bucket(moto_store.settings, moto_store.limits) as bucket:
+        yield bucket
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def simulator_bucket(simulator_store: SimulatorStore) -> AsyncIterator[R2Bucket]:
+    async with open_bucket(simulator_store.settings, simulator_store.limits) as bucket:
         yield bucket
 
 
 @pytest.fixture
-def bucket(opened: R2Bucket, store: Store) -> R2Bucket:
-    return opened
+def chosen_store(request: pytest.FixtureRequest, store_kind: str) -> Store:
+    chosen: Store = request.getfixturevalue(f"{store_kind}_store")
+    return chosen
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def store(chosen_store: Store) -> AsyncIterator[Store]:
+    """An empty bucket. The faults of the proxy and its log are empty too."""
+    await chosen_store.clear()
+    yield chosen_store
+    chosen_store.proxy.forget()
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest, store_kind: str, store: Store) -> R2Bucket:
+    chosen: R2Bucket = request.getfixturevalue(f"{store_kind}_bucket")
+    return chosen
+
+
+@pytest.fixture
+def small(store: Store) -> bytes:
+    return store.body("small")
+
+
+@pytest.fixture
+def large(store: Store) -> bytes:
+    return store.body("large")
+
+
+@pytest.fixture
+def body(store: Store, size: str) -> bytes:
+    return store.body(size)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

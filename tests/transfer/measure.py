@@ -1,6 +1,6 @@
 """Run as a program: one transfer in a process of its own, and by how much the process grew.
 
-Arguments: the source's address, the store's endpoint. Prints JSON.
+Arguments: the source's address, the store's endpoint, its bucket. Prints JSON.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from service.adapters.outbound import DownloadLimits, OutboundPolicy, guarded_cl
 from service.adapters.video_source import HttpVideoSource
 
 
-async def main(source_url: str, endpoint_url: str) -> None:
+async def main(source_url: str, endpoint_url: str, bucket_name: str) -> None:
     policy = OutboundPolicy(allowed_hosts=(), development=True)
     limits = DownloadLimits()
     settings = BucketSettings(
-        endpoint_url=endpoint_url, bucket="videos", access_key_id="AK", secret_access_key="SK"
+        endpoint_url=endpoint_url, bucket=bucket_name, access_key_id="AK", secret_access_key="SK"
     )
     async with guarded_client(policy, limits) as client, open_bucket(settings) as bucket:
         await bucket.check()

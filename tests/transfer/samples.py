@@ -1,7 +1,7 @@
 """MP4 files by layout, images by format, and the ways a CDN may serve them."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from tests.transfer.servers import Exchange, Handler
 
@@ -32,6 +32,21 @@ def big_mp4(size: int) -> Iterator[bytes]:
         yield piece[:left]
         left -= min(left, MIB)
     yield moov
+
+
+class Bytes:
+    """A download of what is in memory, in chunks that fit no part; it may fail at the end."""
+
+    def __init__(self, body: bytes, *, known: bool = True, then: Exception | None = None) -> None:
+        self.size = len(body) if known else None
+        self._body = body
+        self._then = then
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self._body), 65_537):
+            yield self._body[at : at + 65_537]
+        if self._then is not None:
+            raise self._then
 
 
 def whole(body: bytes, *, etag: str = '"v1"', length: bool = True) -> Handler:

@@ -8,10 +8,13 @@ import asyncio
 import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+CARRIED_OUT = {"lose", "flip"}
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -21,12 +24,25 @@ class ServerThread:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self._servers: list[asyncio.Server] = []
+        self._handlers: set[asyncio.Task[Any]] = set()
 
     def listen(self, serve: Serve) -> int:
         """The port on loopback at which `serve` is called for each connection."""
-        server = self.run(asyncio.start_server(serve, "127.0.0.1", 0))
+        server = self.run(asyncio.start_server(partial(self._keep, serve), "127.0.0.1", 0))
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
+
+    async def _keep(
+        self, serve: Serve, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Nothing but its socket holds a handler, and one that is not read from holds nothing."""
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._handlers.add(handler)
+        try:
+            await serve(reader, writer)
+        finally:
+            self._handlers.discard(handler)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
@@ -44,6 +60,8 @@ class ServerThread:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):  # what was closed needs a few turns of the loop to be gone
+            await asyncio.sleep(0)
 
 
 @dataclass
@@ -124,16 +142,36 @@ class Fault:
 
 @dataclass
 class S3FaultProxy:
+    """Stands in front of a store. `path` is where S3 begins there; the log and patterns omit it.
+
+    moto needs `one_at_a_time`. It is not atomic where R2 is: its racing completes can all win,
+    and a part that meets the abort of its upload makes it fall over.
+    """
+
     upstream_port: int
+    path: str = ""
+    one_at_a_time: bool = False
     port: int = 0
     faults: list[Fault] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
-    # moto is not atomic where R2 is: its racing completes can all win, and a part that meets the
-    # abort of its upload makes it fall over.
     _store: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _stuck: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = field(default_factory=list)
 
     def sent(self, pattern: str) -> int:
         return sum(bool(re.search(pattern, line)) for line in self.log)
+
+    def forget(self) -> None:
+        """No faults, an empty log, and the connections that were stuck are closed."""
+        self.faults.clear()
+        self.log.clear()
+        while self._stuck:
+            loop, over = self._stuck.pop()
+            loop.call_soon_threadsafe(over.set)
+
+    async def _forgotten(self) -> None:
+        over = asyncio.Event()
+        self._stuck.append((asyncio.get_running_loop(), over))
+        await over.wait()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -145,22 +183,25 @@ class S3FaultProxy:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        line = head.decode("latin-1").split(" HTTP/", 1)[0]
+        line = head.decode("latin-1").split(" HTTP/", 1)[0].replace(self.path, "", 1)
         self.log.append(line)
         action = self._action(line)
         if action == "stuck":
-            await asyncio.sleep(60)  # the loop keeps a sleeper alive; nobody waits for it
+            await self._forgotten()
+            return
         length = re.search(rb"(?i)content-length: (\d+)", head)
         body = await reader.readexactly(int(length[1]) if length else 0)
+        if action == "flip":
+            body = bytes([body[0] ^ 1]) + body[1:]
         if action == "silent":
             await reader.read()
         elif action == "reset":
             writer.transport.abort()
-        elif action is not None and action != "lose":
+        elif action is not None and action not in CARRIED_OUT:
             status, code = action.split()
             writer.write(_refusal(status, code, head.startswith(b"HEAD ")))
         else:
-            async with self._store:
+            async with self._store if self.one_at_a_time else nullcontext():
                 if reader.at_eof():  # the client left: a store would not see this request through
                     return
                 answer = await self._forward(head, body)
@@ -181,9 +222,19 @@ class S3FaultProxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.upstream_port)
         try:
             writer.write(head[:-2] + b"Connection: close\r\n\r\n" + body)
-            return await reader.read()
+            return await _answer(reader, to_head=head.startswith(b"HEAD "))
         finally:
-            writer.close()
+            writer.transport.abort()  # the answer is here, or will never be
+
+
+async def _answer(reader: asyncio.StreamReader, *, to_head: bool) -> bytes:
+    """The whole answer. Not every store hangs up after it, though asked to."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    if to_head or re.match(rb"HTTP/1.1 (204|304)", head):
+        return head
+    if length := re.search(rb"(?i)\r\ncontent-length: (\d+)", head):
+        return head + await reader.readexactly(int(length[1]))
+    return head + await reader.read()
 
 
 def _refusal(status: str, code: str, is_head: bool) -> bytes:  # noqa: FBT001 - test helper

@@ -97,6 +97,7 @@ PRIVATE = [
 async def test_a_name_that_resolves_to_a_private_address_is_never_connected_to(
     address: str,
 ) -> None:
+    """F53: loopback, metadata and everything else that is not public."""
     inner = Recorder()
     with pytest.raises(SourceRefused):
         await GuardedBackend(FAL, Dns([address]), inner).connect_tcp("v3.fal.media", 443)
@@ -122,6 +123,7 @@ async def test_a_public_address_is_connected_to_by_that_very_address(address: st
 
 
 async def test_one_private_answer_among_public_ones_condemns_the_name() -> None:
+    """F53: mixed answers."""
     inner = Recorder()
     with pytest.raises(SourceRefused):
         await GuardedBackend(FAL, Dns(["8.8.8.8", "10.0.0.1"]), inner).connect_tcp("x", 443)
@@ -129,6 +131,7 @@ async def test_one_private_answer_among_public_ones_condemns_the_name() -> None:
 
 
 async def test_a_name_is_resolved_once_so_a_second_answer_cannot_differ() -> None:
+    """F53: a name server that answers differently the second time."""
     dns, inner = Dns(["8.8.8.8"], ["127.0.0.1"]), Recorder()
     await GuardedBackend(FAL, dns, inner).connect_tcp("v3.fal.media", 443)
     assert (dns.asked, inner.connected) == (1, ["8.8.8.8"])
@@ -156,6 +159,7 @@ async def test_a_name_without_an_address_is_a_failed_connection() -> None:
 
 
 async def test_the_client_itself_is_guarded_whatever_it_is_asked() -> None:
+    """F53: refused at connect."""
     dns = Dns(["169.254.169.254"])
     async with guarded_client(FAL, DownloadLimits(), resolve=dns) as client:
         with pytest.raises(SourceRefused):

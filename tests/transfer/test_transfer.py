@@ -15,9 +15,9 @@ from service.domain.errors import (
     Transient,
 )
 from service.ports import StoredObject
-from tests.transfer.conftest import KEY, Store
 from tests.transfer.samples import FTYP, MIB, breaking, in_turn, mp4, status, whole
 from tests.transfer.servers import Exchange, Fault, FaultCdn, Handler
+from tests.transfer.stores import KEY, Store
 
 BODY = mp4(2 * MIB)
 
@@ -70,6 +70,7 @@ async def test_a_source_that_fails_leaves_no_object_and_no_upload(
     handler: Handler,
     error: type[ServiceError],
 ) -> None:
+    """F49, F50, F51, F52, F53: no object, no part of one, and an error that says what it was."""
     with pytest.raises(error):
         await transfer(source, bucket, cdn.url(handler))
     assert store.object() is None
@@ -79,6 +80,7 @@ async def test_a_source_that_fails_leaves_no_object_and_no_upload(
 async def test_breaks_on_both_sides_end_in_the_same_bytes(
     source: HttpVideoSource, bucket: R2Bucket, store: Store, cdn: FaultCdn
 ) -> None:
+    """F50, F54: the download resumes by Range inside the upload, whose parts are sent again."""
     store.proxy.faults += [
         Fault("partNumber=1", "reset", times=2),
         Fault("partNumber=2", "429 TooManyRequests"),

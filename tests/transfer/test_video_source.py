@@ -67,6 +67,7 @@ async def test_a_redirect_is_followed_and_its_target_checked(
 async def test_a_redirect_to_elsewhere_is_refused(
     source: HttpVideoSource, cdn: FaultCdn, target: str
 ) -> None:
+    """F53: each hop is checked."""
     with pytest.raises(SourceRefused):
         await download(source, cdn.url(status(302, Location=target)))
 
@@ -88,6 +89,8 @@ async def test_a_redirect_loop_ends(source: HttpVideoSource, cdn: FaultCdn) -> N
 async def test_a_file_announced_over_the_limit_is_refused_before_it_is_read(
     source: HttpVideoSource, cdn: FaultCdn
 ) -> None:
+    """F52: refused before a byte of it is read."""
+
     async def handle(exchange: Exchange) -> None:
         exchange.head(200, {"Content-Length": DOWNLOADS.max_bytes + 1})
         await exchange.hang()
@@ -97,6 +100,8 @@ async def test_a_file_announced_over_the_limit_is_refused_before_it_is_read(
 
 
 async def test_an_endless_body_ends_at_the_limit(source: HttpVideoSource, cdn: FaultCdn) -> None:
+    """F52: no more than the limit is ever read."""
+
     async def handle(exchange: Exchange) -> None:
         exchange.head(200, {}, version="1.0")
         await exchange.send(FTYP + (2**31).to_bytes(4, "big") + b"mdat")
@@ -125,6 +130,7 @@ async def test_an_endless_body_ends_at_the_limit(source: HttpVideoSource, cdn: F
 async def test_what_is_no_video_is_refused_before_the_download_is_handed_out(
     source: HttpVideoSource, cdn: FaultCdn, body: bytes, *, length: bool
 ) -> None:
+    """F51: whatever its type says; the head is sniffed before anything is stored."""
     with pytest.raises(NotAVideo):
         async with source.fetch(cdn.url(whole(body, length=length))):
             pytest.fail("handed out")
@@ -156,6 +162,7 @@ async def test_a_head_that_comes_byte_by_byte_is_recognised(
 async def test_a_body_cut_at_nine_tenths_is_transient(
     source: HttpVideoSource, cdn: FaultCdn
 ) -> None:
+    """F50: cut at 90 %, without an ETag to resume by."""
     cut = breaking(BODY, every=len(BODY) * 9 // 10, etag='W/"weak"')
     with pytest.raises(Transient):
         await download(source, cdn.url(cut))
@@ -197,6 +204,7 @@ async def test_a_chunked_body_has_no_size_but_an_end(
 async def test_a_connection_that_breaks_is_resumed_where_it_broke(
     source: HttpVideoSource, cdn: FaultCdn
 ) -> None:
+    """F50: by Range, and only of the same file."""
     async with source.fetch(cdn.url(breaking(BODY, every=len(BODY) * 3 // 10))) as opened:
         assert b"".join([chunk async for chunk in opened.chunks()]) == BODY
         assert opened.reconnects == 3
@@ -233,6 +241,7 @@ async def test_a_resume_at_another_place_is_not_stitched_together(
 async def test_a_file_that_expires_while_it_is_read_is_gone(
     source: HttpVideoSource, cdn: FaultCdn
 ) -> None:
+    """F48: 403 in the middle means that it is gone, not that we try for ever."""
     with pytest.raises(SourceGone):
         await download(source, cdn.url(in_turn(breaking(BODY, every=MIB), status(403))))
 
@@ -240,6 +249,8 @@ async def test_a_file_that_expires_while_it_is_read_is_gone(
 async def test_a_reset_before_any_byte_is_tried_again(
     source: HttpVideoSource, cdn: FaultCdn
 ) -> None:
+    """F49: a reset, twice, then the file."""
+
     async def reset(exchange: Exchange) -> None:
         exchange.reset()
 
@@ -255,6 +266,8 @@ async def test_an_unreachable_source_is_transient(source: HttpVideoSource) -> No
 
 @pytest.mark.parametrize("sent", [0, MIB], ids=["no answer", "stall"])
 async def test_silence_ends_in_time(source: HttpVideoSource, cdn: FaultCdn, sent: int) -> None:
+    """F49: a sender that stalls."""
+
     async def handle(exchange: Exchange) -> None:
         if sent:
             exchange.head(200, {"Content-Length": len(BODY)})
@@ -266,6 +279,8 @@ async def test_silence_ends_in_time(source: HttpVideoSource, cdn: FaultCdn, sent
 
 
 async def test_a_sender_that_trickles_is_given_up(source: HttpVideoSource, cdn: FaultCdn) -> None:
+    """F49: a slow-loris is cut off by the least rate."""
+
     async def handle(exchange: Exchange) -> None:
         exchange.head(200, {"Content-Length": len(BODY), "ETag": '"v1"'})
         for at in range(0, len(BODY), 100):
