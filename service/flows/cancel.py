@@ -19,13 +19,14 @@ async def cancel(services: Services, job_id: str, if_finished: IfFinished) -> Jo
 
     Raises NotFound, TooLate once there is a video or the job has failed, and Transient.
     """
-    job = await services.store.job(job_id)
-    if job.state is JobState.RESERVED and await close_cancelled(services, job):
-        return await services.store.job(job_id)
+    # The choice is noted before anything is closed: an earlier attempt's video may still come.
     if await services.store.request_cancel(job_id, if_finished):
-        services.nudge.cancellation(job_id)
         log.info("cancel requested", extra={"job_id": job_id, "if_finished": if_finished.value})
-        return await services.store.job(job_id)
+        job = await services.store.job(job_id)
+        if job.state is JobState.RESERVED and await close_cancelled(services, job):
+            return await services.store.job(job_id)
+        services.nudge.cancellation(job_id)
+        return job
     job = await services.store.job(job_id)
     if job.state is JobState.CANCELLED:
         return job

@@ -18,9 +18,10 @@ from service.adapters.migrate import find_migrations, migrate
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
 from service.domain.audit import AuditJob
-from service.domain.job import NEXT, Job, JobState
+from service.domain.job import FINAL, NEXT, IfFinished, Job, JobState
+from service.domain.write_offs import Reason
 from service.flows.audit import audit
-from service.ports import Grounds, Settled
+from service.ports import Applied, Grounds, Recovered, Reserved, Settled
 from tests.store import bench
 from tests.store.bench import BROKEN, LONG_S, TABLES
 
@@ -28,11 +29,15 @@ T = TypeVar("T")
 
 OWNERS: Final = ("ana@example.com", "ben@example.com")
 JOBS: Final = ("v0", "v1", "v2")  # the second is ben's
+LATE: Final = {job_id: bench.successor(job_id).job_id for job_id in JOBS}
 REQUESTS: Final = ("r1", "r2")
 ENDINGS: Final = (JobState.FAILED, JobState.CANCELLED)
 
 jobs = st.sampled_from(JOBS)
+all_jobs = st.sampled_from((*JOBS, *LATE.values()))
 requests = st.sampled_from(REQUESTS)
+wishes = st.sampled_from([None, *IfFinished])
+endings = st.sampled_from([None, *ENDINGS])
 
 
 class Engine:
@@ -87,14 +92,23 @@ class Moves(RuleBasedStateMachine):
         self.engine.run(self.engine.database.write(wipe))
         self.states: dict[str, JobState] = {}
         self.seen: dict[str, Job] = {}  # as last read: what a slow process still believes
+        self.prices: dict[str, int] = {}
+        self.wishes: dict[str, IfFinished] = {}  # the last word of an owner who cancelled
+        self.costs: dict[tuple[str, str], int] = {}  # what is written off
 
     def job(self, job_id: str) -> Job | None:
         return self.seen.get(job_id)
 
-    @initialize()
-    def start_with_some_credit(self) -> None:
+    @initialize(steps=st.integers(1, 8), wish=wishes, ending=endings)
+    def start_with_some_credit_and_two_jobs(
+        self, steps: int, wish: IfFinished | None, ending: JobState | None
+    ) -> None:
+        """One of them anywhere in its life: moves on jobs that are not there teach little."""
         for owner in OWNERS:
             self.engine.run(bench.grant(self.store, 10, owner))
+        self.step("v1", None, None)
+        self.rows_money_and_moves_are_right()
+        self.go_on("v0", steps, wish, ending)
 
     @rule(owner=st.sampled_from(OWNERS), amount=st.integers(1, 9), name=st.integers(0, 3))
     def grant(self, owner: str, amount: int, name: int) -> None:
@@ -104,9 +118,11 @@ class Moves(RuleBasedStateMachine):
     def reserve(self, job_id: str, credits_: int, most: int) -> None:
         owner = OWNERS[JOBS.index(job_id) % 2]
         new = bench.new_job(job_id, email=owner, credits=credits_)
-        self.engine.run(self.store.reserve(new, max_in_flight=most, grace_s=LONG_S))
+        reserved = self.store.reserve(new, max_in_flight=most, grace_s=LONG_S)
+        if self.engine.run(reserved) is Reserved.RESERVED:
+            self.prices[job_id] = credits_
 
-    @rule(job_id=jobs)
+    @rule(job_id=all_jobs)
     def look(self, job_id: str) -> None:
         if job_id in self.states:
             self.seen[job_id] = self.engine.run(self.store.job(job_id))
@@ -134,9 +150,57 @@ class Moves(RuleBasedStateMachine):
 
     @rule(job_id=jobs, request_id=requests, url=st.sampled_from([None, "https://x/y"]))
     def rendered(self, job_id: str, request_id: str, url: str | None) -> None:
-        self.engine.run(bench.rendered(self.store, job_id, request_id, url))
+        match self.engine.run(bench.rendered(self.store, job_id, request_id, url)):
+            case Applied.RENDERED:
+                assert self.wishes.get(job_id) is not IfFinished.DISCARD
+            case Applied.UNWANTED:
+                assert self.wishes[job_id] is IfFinished.DISCARD
+            case Applied.SURPLUS:
+                self.costs.setdefault((job_id, request_id), self.prices[job_id])
+            case Applied.LATE:
+                assert self.states[job_id] in ENDINGS
+            case _:
+                pass
 
-    @rule(job_id=jobs, lease_s=st.sampled_from([0.0, LONG_S]))
+    @rule(job_id=jobs, choice=st.sampled_from(IfFinished))
+    def request_cancel(self, job_id: str, choice: IfFinished) -> None:
+        if self.engine.run(self.store.request_cancel(job_id, choice)):
+            assert self.states[job_id] not in FINAL | {JobState.RENDERED}
+            self.wishes[job_id] = choice
+
+    @rule(job_id=jobs, request_id=requests)
+    def cancel_accepted(self, job_id: str, request_id: str) -> None:
+        self.engine.run(self.store.cancel_accepted(job_id, request_id, grace_s=LONG_S))
+
+    @rule(job_id=jobs, request_id=requests)
+    def recover(self, job_id: str, request_id: str) -> None:
+        if job_id not in self.states:
+            return
+        self.look(job_id)
+        match self.engine.run(bench.recover(self.store, self.seen[job_id], request_id)):
+            case Recovered.RECOVERED:
+                assert self.states[job_id] in ENDINGS
+                assert LATE[job_id] not in self.states
+                assert self.wishes.get(job_id) is not IfFinished.DISCARD
+            case Recovered.REPEAT:
+                assert LATE[job_id] in self.states
+            case Recovered.UNWANTED:
+                assert self.wishes[job_id] is IfFinished.DISCARD
+            case _:
+                pass
+
+    @rule(job_id=jobs, request_id=requests, reason=st.sampled_from(Reason))
+    def write_off(self, job_id: str, request_id: str, reason: Reason) -> None:
+        cost = bench.cost_of(job_id, reason, request_id)
+        if self.engine.run(self.store.write_off(cost)):
+            assert (job_id, request_id) not in self.costs
+            self.costs[job_id, request_id] = cost.credits
+
+    @rule(job_id=all_jobs)
+    def redrive(self, job_id: str) -> None:
+        self.engine.run(self.store.redrive(job_id))
+
+    @rule(job_id=all_jobs, lease_s=st.sampled_from([0.0, LONG_S]))
     def lease(self, job_id: str, lease_s: float) -> None:
         leased = self.engine.run(self.store.lease(job_id, "tests", lease_s=lease_s))
         if leased is not None:
@@ -147,7 +211,7 @@ class Moves(RuleBasedStateMachine):
         if job := self.job(job_id):
             self.engine.run(self.store.give_back(job, "later", retry_in_s=1, counted=counted))
 
-    @rule(job_id=jobs)
+    @rule(job_id=all_jobs)
     def settle(self, job_id: str) -> None:
         if job := self.job(job_id):
             outcome = self.engine.run(bench.settle(self.store, job))
@@ -155,7 +219,7 @@ class Moves(RuleBasedStateMachine):
                 assert self.states[job_id] is JobState.RENDERED
 
     @rule(
-        job_id=jobs,
+        job_id=all_jobs,
         to=st.sampled_from(ENDINGS),
         request_id=st.sampled_from([None, *REQUESTS]),
         attempt=st.sampled_from([None, 1, 2]),
@@ -175,21 +239,24 @@ class Moves(RuleBasedStateMachine):
         grounds = Grounds(attempt=attempt, fence=fence, request_id=request_id)
         self.engine.run(self.store.close_unfilled(job_id, to, BROKEN, grounds))
 
-    @rule(job_id=jobs, fresh=st.booleans(), leased=st.booleans())
+    @rule(job_id=all_jobs, fresh=st.booleans(), leased=st.booleans())
     def park(self, job_id: str, *, fresh: bool, leased: bool) -> None:
         if fresh:
             self.look(job_id)
         if job := self.job(job_id):
             self.engine.run(self.store.park(job, "odd", leased=leased))
 
-    @rule(job_id=jobs, steps=st.integers(1, 6))
-    def go_on(self, job_id: str, steps: int) -> None:
+    @rule(job_id=jobs, steps=st.integers(1, 8), wish=wishes, ending=endings)
+    def go_on(
+        self, job_id: str, steps: int, wish: IfFinished | None, ending: JobState | None
+    ) -> None:
         """The ordinary next steps, so that sequences also get far."""
         for _ in range(steps):
-            self.step(job_id)
+            late = LATE[job_id]
+            self.step(late if late in self.states else job_id, wish, ending)
             self.rows_money_and_moves_are_right()
 
-    def step(self, job_id: str) -> None:
+    def step(self, job_id: str, wish: IfFinished | None, ending: JobState | None) -> None:
         match self.states.get(job_id):
             case None:
                 self.reserve(job_id, 3, 3)
@@ -199,12 +266,23 @@ class Moves(RuleBasedStateMachine):
                 self.look(job_id)
                 self.record(job_id, "r1")
             case JobState.SUBMITTED:
-                self.rendered(job_id, "r1", None)
+                self.end(job_id, wish, ending)
             case JobState.RENDERED:
                 self.lease(job_id, LONG_S)
                 self.settle(job_id)
+            case JobState.FAILED | JobState.CANCELLED if job_id in LATE:
+                self.look(job_id)
+                self.recover(job_id, "r1")
             case JobState.READY | JobState.FAILED | JobState.CANCELLED:
                 self.look(job_id)
+
+    def end(self, job_id: str, wish: IfFinished | None, ending: JobState | None) -> None:
+        if wish is not None:
+            self.request_cancel(job_id, wish)
+        if ending is None:
+            self.rendered(job_id, "r1", None)
+        else:
+            self.close(job_id, ending, "r1", None, fenced=False)
 
     @invariant()
     def rows_money_and_moves_are_right(self) -> None:
@@ -212,10 +290,12 @@ class Moves(RuleBasedStateMachine):
         report = self.engine.run(audit(self.watched, None))
         assert report.violations == []
         assert report.jobs == len(self.watched.seen)
+        assert report.written_off == sum(self.costs.values())
         for row in self.watched.seen:
             before = self.states.get(row.id)
             if before is None:
-                assert row.state is JobState.RESERVED
+                is_late = row.id in LATE.values()
+                assert row.state is (JobState.RENDERED if is_late else JobState.RESERVED)
             elif row.state is not before:
                 assert row.state in NEXT[before], f"{before} -> {row.state}"
             if row.parked:
@@ -223,11 +303,18 @@ class Moves(RuleBasedStateMachine):
             self.states[row.id] = row.state
 
 
-Moves.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=20,
+class MovesAtLength(Moves):
+    """The same, with as much chance as one is willing to wait for."""
+
+
+ALWAYS: Final = settings(
     deadline=None,
+    stateful_step_count=20,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     print_blob=False,
 )
+# Every day the same sequences, so that a failure is the change's; new ones in the long run.
+Moves.TestCase.settings = settings(ALWAYS, max_examples=30, derandomize=True)
+MovesAtLength.TestCase.settings = settings(ALWAYS, max_examples=1_000)
 TestMoves = Moves.TestCase
+TestMovesAtLength = pytest.mark.long(pytest.mark.timeout(3600)(MovesAtLength.TestCase))

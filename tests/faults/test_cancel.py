@@ -6,7 +6,9 @@ import pytest
 
 from service.domain.errors import TooLate
 from service.domain.job import IfFinished, JobState
+from service.domain.verdict import Rendered
 from service.flows.cancel import cancel
+from service.flows.conclude import Source, conclude
 from service.flows.submit import send
 from tests.world import OWNER, World, eventually
 
@@ -158,3 +160,23 @@ async def test_cancelling_and_finishing_at_once_ends_in_exactly_one_of_the_two(
     ready = states.count(JobState.READY)
     assert await world.money() == (40 * (rounds - ready), 0, 40 * ready)
     assert (await world.audit()).violations == []
+
+
+async def test_a_choice_to_discard_holds_for_an_earlier_attempts_video_too(world: World) -> None:
+    """F69: between two attempts nothing is at fal, or so we think; its video comes all the same."""
+    await world.grant(100)
+    await world.faults("late=600,error=503")
+    job_id = await world.submit()
+    job = await world.until_state(job_id, "submitted")
+    await world.runtime.store.submission_void(job, "given up", retry_in_s=600)
+
+    assert await ask(world, job_id, "discard") == 202
+
+    assert (await world.runtime.store.job(job_id)).state is JobState.CANCELLED
+    source = Source(request_id=job.submission.request_id, attempt=1)
+    ended = await world.runtime.store.job(job_id)
+    said = await conclude(world.runtime.services, ended, source, Rendered("http://files.test/v"))
+    assert said == "late: unwanted"
+    assert await world.money() == (100, 0, 0)
+    report = await world.audit()
+    assert (report.violations, report.written_off) == ([], 40)

@@ -13,9 +13,18 @@ from service.adapters.store import SurrealStore
 from service.domain.audit import Violation
 from service.domain.credits import Balance
 from service.domain.inbox import Delivery
-from service.domain.job import Job, JobError, JobState, NewJob, Submission
+from service.domain.job import IfFinished, Job, JobError, JobState, NewJob, Submission
+from service.domain.write_offs import Reason, WriteOff
 from service.flows.audit import audit
-from service.ports import Applied, Grounds, Reserved, Settled, StoredObject
+from service.ports import (
+    Applied,
+    Grounds,
+    Recovered,
+    Reserved,
+    Settled,
+    StoredObject,
+    Successor,
+)
 
 T = TypeVar("T")
 
@@ -162,9 +171,49 @@ async def close(
     attempt: int | None = None,
     request_id: str | None = None,
     entry_id: str | None = None,
+    cost: WriteOff | None = None,
 ) -> Applied:
-    grounds = Grounds(attempt=attempt, fence=fence, request_id=request_id, entry_id=entry_id)
+    grounds = Grounds(
+        attempt=attempt, fence=fence, request_id=request_id, entry_id=entry_id, cost=cost
+    )
     return await store.close_unfilled(job_id, to, BROKEN, grounds)
+
+
+async def cancel(
+    store: SurrealStore, job_id: str, if_finished: IfFinished = IfFinished.KEEP
+) -> bool:
+    return await store.request_cancel(job_id, if_finished)
+
+
+async def accepted(store: SurrealStore, job: Job, request_id: str | None = None) -> bool:
+    return await store.cancel_accepted(job.id, request_id or request_of(job.id), grace_s=LONG_S)
+
+
+def successor(job_id: str) -> Successor:
+    name = f"{job_id}-late"
+    return Successor(name, stored(name).key)
+
+
+async def recover(store: SurrealStore, job: Job, request_id: str | None = None) -> Recovered:
+    return await store.recover_late(
+        job,
+        successor(job.id),
+        request_id or request_of(job.id),
+        "https://v3.fal.media/files/a/late.mp4",
+    )
+
+
+def cost_of(
+    job_id: str, reason: Reason = Reason.REFUSED, request_id: str | None = None
+) -> WriteOff:
+    request_id = request_id or request_of(job_id)
+    return WriteOff(job_id=job_id, request_id=request_id, reason=reason, credits=PRICE)
+
+
+async def write_offs(store: SurrealStore) -> list[tuple[str, str, int]]:
+    """Request, reason and credits of everything that was written off."""
+    rows = await store.database.read("SELECT id, request_id, reason, credits FROM write_off")
+    return sorted((each["request_id"], each["reason"], each["credits"]) for each in rows)
 
 
 async def give_back(store: SurrealStore, job: Job, retry_in_s: float = 0) -> bool:

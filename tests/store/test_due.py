@@ -96,7 +96,9 @@ async def test_a_move_starts_the_patience_anew(store: SurrealStore) -> None:
     assert (await bench.row(store, job.id))["sweeps"] == 0
 
 
+@pytest.mark.overlapping
 async def test_concurrent_sweeps_share_the_work_and_never_double_it(store: SurrealStore) -> None:
+    """F47: at the store."""
     made = {await bench.reserved_id(store) for _ in range(20)}
     await make_all_due(store)
     parts = await asyncio.gather(*(due_ids(store, limit=4) for _ in range(8)))
@@ -171,6 +173,7 @@ async def test_a_lease_given_back_is_due_after_the_wait(store: SurrealStore) -> 
     assert await due_ids(store) == [job.id]
 
 
+@pytest.mark.overlapping
 async def test_due_deliveries_are_shared_and_put_off(store: SurrealStore) -> None:
     entries = [delivery(body=str(n).encode()) for n in range(12)]
     for entry in entries:

@@ -61,6 +61,12 @@ NOTES: dict[str, tuple[frozenset[JobState], Act]] = {
         frozenset({JobState.SUBMIT_UNKNOWN, JobState.SUBMITTED}),
         lambda store, job: store.count_lookup(job, apart_s=0),
     ),
+    "request_cancel": (
+        UNFINISHED - RENDERED_ONLY,
+        lambda store, job: bench.cancel(store, job.id),
+    ),
+    "cancel_accepted": (frozenset({JobState.SUBMITTED}), bench.accepted),
+    "redrive": (frozenset(), lambda store, job: store.redrive(job.id)),  # none is parked
 }
 
 
@@ -134,14 +140,15 @@ REFUSED_WHILE_PARKED = {
     "record": JobState.SUBMITTING,
     "unknown": JobState.SUBMITTING,
     "void": JobState.SUBMITTED,
-    "settle": JobState.RENDERED,
+    "request_cancel": JobState.SUBMITTED,
+    "cancel_accepted": JobState.SUBMITTED,
 }
 
 
-@pytest.mark.parametrize("name", ["begin", "record", "unknown", "void"])
+@pytest.mark.parametrize("name", REFUSED_WHILE_PARKED)
 async def test_a_parked_job_is_moved_by_no_machinery(store: SurrealStore, name: str) -> None:
     """`parked` waits for a person: due_jobs must not return it, so no move may make it due."""
-    _, act = MOVES[name]
+    _, act = {**MOVES, **NOTES}[name]
     job = await job_in(store, REFUSED_WHILE_PARKED[name])
     assert await park(store, job)
     await act(store, job)

@@ -22,6 +22,7 @@ async def test_an_attempt_is_counted_before_its_post(store: SurrealStore) -> Non
     assert await bench.begin(store, job.id) is None
 
 
+@pytest.mark.overlapping
 async def test_of_sixteen_submitters_one_may_post(store: SurrealStore) -> None:
     job = await bench.reserved_job(store)
     begun = await asyncio.gather(*(bench.begin(store, job.id) for _ in range(16)))
@@ -71,6 +72,15 @@ async def test_a_void_attempt_keeps_the_old_request_and_frees_the_job(store: Sur
     assert (after.state, after.submission) == (JobState.RESERVED, None)
     assert after.past_requests == (bench.request_of(job.id),)
     assert await bench.credits_of(store) == (0, PRICE, 0, PRICE)
+
+
+async def test_a_request_that_was_given_up_is_not_taken_up_again(store: SurrealStore) -> None:
+    """Its answer, once more: the attempt is void, and another one is due."""
+    job = await job_in(store, JobState.SUBMITTED)
+    assert await bench.void(store, job)
+    before = await bench.row(store, job.id)
+    assert not await bench.record(store, job)
+    assert await bench.row(store, job.id) == before
 
 
 async def test_an_attempt_without_a_request_id_leaves_no_past_request(store: SurrealStore) -> None:
@@ -182,6 +192,7 @@ async def test_a_refusal_of_an_earlier_attempt_is_refused(store: SurrealStore) -
 
 
 async def test_no_word_of_fal_and_no_owner_undoes_a_video(store: SurrealStore) -> None:
+    """F65: nor does a release."""
     job = await job_in(store, JobState.RENDERED)
     for to in (JobState.FAILED, JobState.CANCELLED):
         assert await bench.close(store, job.id, to) is Applied.REFUSED
@@ -219,6 +230,7 @@ async def render(store: SurrealStore) -> str:
     return job.id
 
 
+@pytest.mark.overlapping
 async def test_a_lease_is_exclusive_and_counts_the_attempt_first(store: SurrealStore) -> None:
     job_id = await render(store)
     taken = await asyncio.gather(*(store.lease(job_id, f"p{n}", lease_s=LONG_S) for n in range(16)))
@@ -238,6 +250,7 @@ async def test_only_a_rendered_job_is_leased(store: SurrealStore) -> None:
 async def test_a_lease_that_ran_out_goes_to_the_next_with_a_higher_fence(
     store: SurrealStore,
 ) -> None:
+    """F45: a dead holder is replaced."""
     job_id = await render(store)
     first = await bench.leased(store, job_id, lease_s=0.05)
     await expired(store, job_id)
@@ -267,6 +280,7 @@ async def test_a_lease_given_back_is_free_at_once_and_no_longer_ours(store: Surr
     "name", ["heartbeat", "give_back", "new_source", "settle", "park", "close"]
 )
 async def test_the_holder_of_a_lost_lease_changes_nothing(store: SurrealStore, name: str) -> None:
+    """F46: each of its writes is refused."""
     job_id = await render(store)
     old = await bench.leased(store, job_id, lease_s=0.05)
     await expired(store, job_id)

@@ -67,6 +67,7 @@ class EndingStore(QueryStore):
             job=job_record(successor.job_id),
             entry=reservation_record(successor.job_id),
             object_key=successor.object_key,
+            costs=write_off_record(job.id, request_id),
             request_id=request_id,
             source_url=source_url,
             grace=seconds(RENDERED_GRACE_S),
