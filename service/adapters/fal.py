@@ -42,7 +42,9 @@ from service.ports import (
 SUBMIT_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)  # fal answers a submit within seconds
 SUBMIT_DEADLINE_S: Final = 40.0  # httpx bounds each step; this bounds them together
 READ_TIMEOUT_S: Final = 15.0  # one status, result or listing call; bounds fal-client's retries
-LISTING_PAGES: Final = 20
+# Ten thousand requests of one model within a look's few minutes: 40 a second, which takes more
+# slots than fal sells without a contract.
+LISTING_PAGES: Final = 200
 LISTING_PAGE_SIZE: Final = 50
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024  # a video's result is half a kilobyte
 

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 
-from service.commands.running import run_command, say_json
+from service.commands.running import run_command, say, say_json
 from service.flows.reconcile import sweep_once
 from service.settings import Needs, Settings
 from service.stopping import stop_on_signal
@@ -45,6 +45,7 @@ async def sweep_until_stopped(settings: Settings) -> int:
         running_worker(runtime.services, runtime.nudges, runtime.holder),
         running_reconciler(runtime.services, settings.reconcile_interval_s),
     ):
+        say("sweeping")
         stopping = asyncio.create_task(stop.wait())
         await stopping
     return 0

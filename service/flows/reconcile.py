@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # Around the attempt: our clock and fal's may differ, and the POST takes a moment. A window of
 # bounded length keeps the listing short however long the job has waited.
-LISTING_MARGIN: Final = timedelta(minutes=5)
+LISTING_MARGIN: Final = timedelta(minutes=2)
 
 
 @dataclass(slots=True)

@@ -92,7 +92,10 @@ async def answer_nobody(request: Request, _: Exception) -> Response:
 async def answer_bug(request: Request, error: Exception) -> Response:
     """Anything else is our bug. The caller learns that; the log learns why."""
     log.error("unexpected error", extra={"path": _route(request)}, exc_info=error)
-    return problem(500, "internal_error", "Something broke on our side; nothing was lost.")
+    # The server closes the connection after an unexpected error; the client is told so.
+    headers = {"Connection": "close"}
+    detail = "Something broke on our side; nothing was lost."
+    return problem(500, "internal_error", detail, headers=headers)
 
 
 def _route(request: Request) -> str:

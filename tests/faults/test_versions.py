@@ -22,7 +22,7 @@ NEWER = """{
 async def test_a_job_in_a_state_of_newer_code_is_left_alone_and_holds_up_nobody(
     s3: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F75: the sweep goes round it, says so, and finishes the others."""
+    """F75: the sweep goes round it, says so, and finishes the others; so do its owner's reads."""
     async with open_world(s3) as world:
         newer = await accepted(world, "drop")
         older = await accepted(world, "drop")
@@ -44,6 +44,12 @@ async def test_a_job_in_a_state_of_newer_code_is_left_alone_and_holds_up_nobody(
         row = await database.read("SELECT * FROM ONLY $job", job=job_record(newer))
         assert (row["state"], row["polish"], row["parked"]) == ("polishing", "half", False)
         assert await world.money() == (120, 40, 40)
+        read = await world.http.get("/api/library", headers=world.headers())
+        assert [each["jobId"] for each in read.json()["items"]] == [older]
+        read = await world.http.get(
+            "/api/templates/video/status", params={"jobId": newer}, headers=world.headers()
+        )
+        assert (read.status_code, read.headers["retry-after"]) == (503, "5"), "newer code answers"
 
 
 async def test_a_delivery_of_a_newer_form_is_kept_as_it_came(world: World) -> None:

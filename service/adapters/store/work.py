@@ -14,7 +14,7 @@ from service.adapters.rows import (
     to_pause,
 )
 from service.adapters.store.base import QueryStore
-from service.domain.errors import NotFound
+from service.domain.errors import NotFound, Transient
 from service.domain.job import Job, JobState
 from service.domain.pauses import Activity, Gate, Pause
 
@@ -26,7 +26,10 @@ class WorkStore(QueryStore):
         row = await self._read("read_job", job=job_record(job_id))
         if not row:
             raise NotFound("there is no such job")
-        return to_job(row)
+        job = _readable(row)
+        if job is None:
+            raise Transient("this job is in a state that only newer code knows")
+        return job
 
     async def jobs(self, email: str, *, before: str | None, limit: int) -> list[Job]:
         cursor = None if before is None else job_record(before)
@@ -35,7 +38,7 @@ class WorkStore(QueryStore):
         )
         if rows is None:
             raise NotFound("there is no such page")
-        return [to_job(row) for row in rows]
+        return [job for row in rows if (job := _readable(row)) is not None]
 
     async def find_jobs(self, *, parked: bool, state: JobState | None, limit: int) -> list[Job]:
         rows = await self._read(

@@ -1,0 +1,88 @@
+"""Rows and deliveries of another version of this program, while this one runs."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.adapters.rows import inbox_record, job_record
+from service.adapters.surreal import Database
+from service.domain.inbox import Delivery
+from tests.processes.fleet import Customer, Fleet
+from tests.processes.running import Process
+from tests.world import eventually
+
+SOON_S = 60.0
+NEWER = "polished"  # a state that this code does not know
+BODY = b'{"form": 2, "events": [{"kind": "frame"}]}'
+
+
+@contextlib.asynccontextmanager
+async def newer_schema(database: Database) -> AsyncIterator[None]:
+    """The table as a newer version would migrate it: with one more state."""
+    fields = (await database.read("INFO FOR TABLE video_job"))["fields"]
+    define = fields["state"].replace("DEFINE FIELD", "DEFINE FIELD OVERWRITE", 1)
+    await database.script(define.replace("'reserved'", f"'{NEWER}', 'reserved'", 1))
+    try:
+        yield
+    finally:
+        await database.script(define)
+
+
+async def put_into(database: Database, job_id: str, state: str, due: str) -> None:
+    update = f"UPDATE $job SET state = $state, due = {due}"
+    await database.write(update, job=job_record(job_id), state=state)
+
+
+@pytest.mark.timeout(300)
+async def test_what_only_newer_code_understands_stops_no_process_of_this_one(fleet: Fleet) -> None:
+    """F75: an unknown state is swept past; an unknown delivery is kept for a person."""
+    customer = Customer(fleet=fleet, email="newer@example.com")
+    await customer.grant(2)
+    strange = await customer.order("newer-strange")
+    assert (await customer.until(strange, "completed", "failed"))["status"] == "completed"
+    database = fleet.store.database
+
+    async with newer_schema(database):
+        await put_into(database, strange, NEWER, "time::now()")
+        try:
+            await eventually(lambda: swept_past(fleet.reconcilers, strange), SOON_S)
+            ordinary = await customer.order("newer-ordinary", "drop")
+            entry_id = await delivered(fleet, ordinary)
+            done = await customer.until(ordinary, "completed", "failed")
+            await eventually(lambda: kept(database, entry_id), SOON_S)
+        finally:
+            await put_into(database, strange, "ready", "NONE")
+
+    assert done["status"] == "completed"
+    assert all(each.alive for each in fleet.members)
+    assert await fleet.consistent() >= 2
+
+
+async def delivered(fleet: Fleet, job_id: str) -> str:
+    """Record a delivery of a form this code does not know, for the sidecars to find."""
+    delivery = Delivery(
+        job_id=job_id,
+        attempt=1,
+        request_id="of-another-form",
+        user_id="sandbox-1234",
+        body=BODY,
+        stale=False,
+    )
+    await fleet.store.record_delivery(delivery, grace_s=0)
+    return delivery.entry_id
+
+
+async def kept(database: Database, entry_id: str) -> bool | None:
+    """Whether it is kept for a person as it came, with a reason."""
+    entry = inbox_record(entry_id)
+    row = await database.read("SELECT parked, body, outcome FROM ONLY $entry", entry=entry)
+    assert bytes(row["body"]) == BODY
+    return True if row["parked"] and row["outcome"] else None
+
+
+async def swept_past(reconcilers: list[Process], job_id: str) -> bool | None:
+    """Whether one of them met the job, and said that it does not understand it."""
+    lines = [line for each in reconcilers for line in each.said().splitlines()]
+    met = [line for line in lines if "a job's row is not understood" in line and job_id in line]
+    return True if met else None
