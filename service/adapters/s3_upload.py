@@ -7,7 +7,7 @@ size (R2 refuses them), and cancelling it leaves tasks and an unfinished upload 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from service.adapters.s3_calls import StorageFailed, StorageLimits, call
@@ -121,8 +121,9 @@ class _Multipart:
 
     async def _create(self) -> str:
         # The hash is not known yet and metadata is fixed here: `find_video` has to read it back.
+        # Sent once: a repeat after a lost answer would leave an upload whose id nobody knows.
         answer = await call(
-            self._limits,
+            replace(self._limits, attempts=1),
             "CreateMultipartUpload",
             lambda: self._s3.create_multipart_upload(
                 Bucket=self._target.bucket,

@@ -30,7 +30,6 @@ PASSING = [
     *(("moto", "small", PUT, fault) for fault in FAULTS),
     ("moto", "small", "^HEAD", "503 SlowDown"),
     ("moto", "small", "^HEAD", "reset"),
-    ("moto", "large", "^POST .*uploads", "500 InternalError"),
     *(("moto", "large", PART, fault) for fault in FAULTS),
     ("moto", "large", COMPLETE, "500 InternalError"),
     ("moto", "large", COMPLETE, "429 TooManyRequests"),
@@ -54,6 +53,21 @@ async def test_a_passing_fault_of_the_store_is_survived(
     stored = await bucket.put_video(KEY, "job-1", Bytes(body))
     assert_stored(store, stored, body)
     assert store.proxy.faults[0].times < 2, "the fault was met"
+
+
+@pytest.mark.parametrize("action", ["500 InternalError", "lose"])
+async def test_an_upload_whose_beginning_is_in_doubt_is_begun_by_the_next_attempt(
+    bucket: R2Bucket, store: Store, large: bytes, action: str
+) -> None:
+    """F55: begun twice, the first would be left behind under an id that nobody knows."""
+    store.proxy.faults.append(Fault("^POST .*uploads", action, times=2))
+    with pytest.raises(StorageFailed):
+        await bucket.put_video(KEY, "job-1", Bytes(large))
+    store.proxy.faults.clear()
+
+    await bucket.abort_leftovers(KEY)
+    stored = await bucket.put_video(KEY, "job-1", Bytes(large))
+    assert_stored(store, stored, large)
 
 
 @pytest.mark.parametrize("action", ["503 ServiceUnavailable", "429 TooManyRequests", "silent"])
