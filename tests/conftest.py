@@ -1,13 +1,20 @@
 """Fixtures every test may use. Real parts throughout; each world is its own."""
 
 import logging
+import os
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from service.adapters import surreal
 from service.sandbox.object_store import ObjectStore, object_store
 from tests import fault_table
 from tests.world import World, open_world
+
+SLOW = ("quality", "processes")  # folders whose tests start tools and services
+# One worker explores: what it needs takes long to set up.
+TOGETHER = "crash"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,6 +24,35 @@ def pytest_configure(config: pytest.Config) -> None:
     if coverage is not None and part:
         coverage.options.cov_fail_under = 0  # its own copy of the options, taken before this
     fault_table.register(config)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors: about a third of the tests' time is waiting."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that take seconds start each worker's share: none of them ends the run alone."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    together = [item for item in items if item.path.parent.name == TOGETHER]
+    slow = [item for item in items if item.path.parent.name in SLOW]
+    quick = [item for item in items if item.path.parent.name not in {*SLOW, TOGETHER}]
+    starts = [together, *(slow[number :: workers - 1] for number in range(workers - 1))]
+    items[:] = slow if workers == 1 else []
+    for number, start in enumerate(starts):
+        share = quick[len(quick) * number // workers : len(quick) * (number + 1) // workers]
+        items += start + share
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines_rest_at_the_end() -> Iterator[None]:
+    """A closed engine needs its rest before the process exits, not before the next test."""
+    rest_s = surreal.ENGINE_REST_S
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(surreal, "ENGINE_REST_S", 0.0)
+        yield
+    time.sleep(rest_s)
 
 
 @pytest.fixture(autouse=True)

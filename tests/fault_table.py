@@ -229,7 +229,11 @@ def _is_whole(config: pytest.Config) -> bool:
     """Whether the run leaves nothing out but what the everyday run leaves out."""
     asked = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     narrowed = config.option.keyword or config.option.markexpr != ORDINARY
-    narrowed = narrowed or config.getoption("deselect", None) or config.getoption("lf", False)
+    narrowed = (
+        narrowed
+        or any(config.getoption(each, None) for each in ("deselect", "ignore"))
+        or config.getoption("lf", False)
+    )
     return asked and not narrowed
 
 

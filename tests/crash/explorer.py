@@ -80,23 +80,25 @@ async def explore(rig: Rig, run: Run) -> Outcome:
     return Outcome(run, life, found + complaints.of(life))
 
 
-def singles(found: Map) -> list[Run]:
-    """Every point killed, failed and stalled, some struck in another way too; races rotate.
+def singles(found: Map, day: int) -> list[Run]:
+    """Every point killed, and failed or stalled on alternating days; races rotate.
 
-    What is named in the catalogue for a stop is always stopped.
+    Some are struck in another way too, and what the catalogue names for a stop is always stopped.
     """
     chosen = []
     for number, (scenario, point) in enumerate(found.first_seen):
-        for turn, kind in enumerate(_everyday_kinds(point, number)):
+        for turn, kind in enumerate(_everyday_kinds(point, number, day)):
             race = RACES[(number + turn) % len(RACES)]
             chosen.append(Run(scenario, (Fault(point.name, kind, race),)))
     return chosen
 
 
-def _everyday_kinds(point: Point, number: int) -> list[Kind]:
+def _everyday_kinds(point: Point, number: int, day: int) -> list[Kind]:
     failing = Kind.FAIL if Kind.FAIL in point.kinds else Kind.BUG
-    first = [kind for kind in (Kind.KILL, failing, Kind.STALL) if kind in point.kinds]
-    others = [kind for kind in point.kinds if kind not in first]
+    alternating = [kind for kind in (failing, Kind.STALL) if kind in point.kinds]
+    others = [kind for kind in point.kinds if kind not in (Kind.KILL, *alternating)]
+    turn = (number + day) % 2
+    first = [Kind.KILL, *(alternating[turn : turn + 1] or alternating[:1])]
     if point.name in STOPPED.values():
         return [*first, Kind.STOP]
     if not others or number % OTHERWISE_EVERY:

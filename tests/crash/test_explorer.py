@@ -21,10 +21,10 @@ from tests.crash.explorer import (
 from tests.crash.life import Run
 from tests.crash.rig import Rig
 
-SHARDS = 6  # so that test processes can share the work
+SHARDS = 3  # so that test processes can share the work
 LONG_SHARDS = 30
 TOGETHER = 3  # faults in a life; one alone where that leads past another's point
-PAIRS = 40
+PAIRS = 30
 LONG_PAIRS = 600
 
 
@@ -51,10 +51,10 @@ async def outcomes(rig: Rig, runs: Iterable[Run], *, all_must_strike: bool) -> l
 async def test_a_job_survives_every_fault_at_every_point(
     rig: Rig, surveyed: Map, shard: int
 ) -> None:
-    """F1, F2, F9, F37, F39, F45, F55, F56, F58, F65, F67, F73: killed, failed, stalled, stopped."""
-    runs = packed(singles(surveyed), TOGETHER)[shard::SHARDS]
+    """F1, F2, F9, F37, F39, F45, F55, F56, F58, F60, F65, F67, F73: struck anywhere."""
+    runs = packed(singles(surveyed, seed()), TOGETHER)[shard::SHARDS]
     failed = [each for each in await outcomes(rig, runs, all_must_strike=True) if each.problems]
-    assert not failed, report(failed)
+    assert not failed, f"CRASH_SEED={seed()}: {report(failed)}"
 
 
 @pytest.mark.parametrize("shard", range(2))

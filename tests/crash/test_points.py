@@ -32,8 +32,9 @@ async def test_every_call_that_a_flow_makes_at_a_port_is_a_point(surveyed: Map) 
 
 
 async def test_every_point_is_struck_in_every_fitting_way_and_company(surveyed: Map) -> None:
-    """The everyday selection leaves out no point, no kind, and no company of either."""
-    faults = [fault for run in singles(surveyed) for fault in run.faults]
+    """Two days' selections leave out no point, no kind, and no company of either."""
+    days = [singles(surveyed, day) for day in (1, 2)]
+    faults = [fault for runs in days for run in runs for fault in run.faults]
     points = {point.name: point for _, point in surveyed.first_seen}
     struck = {name: {each.kind for each in faults if each.point == name} for name in points}
     for name, point in points.items():

@@ -315,6 +315,6 @@ ALWAYS: Final = settings(
 )
 # Every day the same sequences, so that a failure is the change's; new ones in the long run.
 Moves.TestCase.settings = settings(ALWAYS, max_examples=30, derandomize=True)
-MovesAtLength.TestCase.settings = settings(ALWAYS, max_examples=1_000)
+MovesAtLength.TestCase.settings = settings(ALWAYS, max_examples=500)
 TestMoves = Moves.TestCase
 TestMovesAtLength = pytest.mark.long(pytest.mark.timeout(3600)(MovesAtLength.TestCase))

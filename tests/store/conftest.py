@@ -61,7 +61,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What does not overlap answers alike on mem:// and surrealkv://, which are one build.
+
+    All other tests of the service run on mem://, so the default engine is the one taken here.
+    """
+    if "engine" in metafunc.fixturenames:
+        overlaps = metafunc.definition.get_closest_marker("overlapping") is not None
+        engines = ENGINES if overlaps else [each for each in ENGINES if each != "mem"]
+        metafunc.parametrize("engine", engines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -82,6 +82,7 @@ async def test_a_cancelled_job_is_not_sent_any_more(store: SurrealStore) -> None
     assert (await store.job(job_id)).submit_attempts == 0
 
 
+@pytest.mark.overlapping
 async def test_a_cancel_and_a_submitter_at_once_leave_nothing_unasked(store: SurrealStore) -> None:
     """Either the attempt is never made, or whoever answers it finds the wish on the row."""
     for _ in range(5):
@@ -189,6 +190,7 @@ async def test_a_close_from_named_states_is_refused_in_any_other(store: SurrealS
     assert await bench.violations(store) == []
 
 
+@pytest.mark.overlapping
 @pytest.mark.parametrize("choice", [KEEP, DISCARD])
 async def test_a_cancel_a_video_and_an_end_in_every_order_agree(
     store: SurrealStore, choice: IfFinished

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from service.adapters.rows import account_record, job_record, library_record
 from service.adapters.store import SurrealStore
+from service.domain.errors import ServiceError
 from service.domain.job import FINAL, SETTLES, STATUS, Job, JobState, enters_from
 from service.ports import Applied
 from tests.store import bench
@@ -162,6 +164,26 @@ async def test_a_job_settled_while_parked_is_no_longer_parked(store: SurrealStor
     assert await park(store, job)
     await bench.settle(store, job)
     assert await bench.violations(store) == []
+
+
+async def test_a_settlement_that_cannot_add_to_the_library_charges_nothing(
+    store: SurrealStore,
+) -> None:
+    """F60: charge and library row are one transaction, whichever of its statements fails."""
+    job = await job_in(store, JobState.RENDERED)
+    before, held = await bench.row(store, job.id), await store.balance(job.email)
+    await store.database.write(
+        "CREATE $library SET account = $account, job = $job, object_key = 'in the way'",
+        library=library_record(job.id),
+        account=account_record(job.email),
+        job=job_record(job.id),
+    )
+    with pytest.raises(ServiceError):
+        await bench.settle(store, job)
+    assert await bench.row(store, job.id) == before
+    assert await store.balance(job.email) == held
+    kinds = [entry.kind.value for entry in await store.job_ledger(job.id)]
+    assert kinds == ["reserve"]
 
 
 async def test_a_parked_job_gets_no_lease(store: SurrealStore) -> None:

@@ -42,6 +42,7 @@ async def test_what_is_not_paused_is_open_for_everybody(store: SurrealStore) -> 
     assert await store.pauses() == []
 
 
+@pytest.mark.overlapping
 async def test_of_twenty_that_fail_at_once_one_raises_the_alarm(store: SurrealStore) -> None:
     first = await asyncio.gather(*(pause(store) for _ in range(20)))
     assert first.count(True) == 1
@@ -71,6 +72,7 @@ async def test_a_paused_activity_is_shut_until_its_time_is_over(store: SurrealSt
     assert await gate(store) is Gate.PROBE
 
 
+@pytest.mark.overlapping
 async def test_of_twenty_at_the_gate_when_a_pause_is_over_one_goes_first(
     store: SurrealStore,
 ) -> None:
@@ -115,6 +117,7 @@ async def test_a_failure_from_before_the_probe_does_not_lengthen_the_pause(
     assert await store.pauses() == before
 
 
+@pytest.mark.overlapping
 async def test_what_works_again_is_open_and_its_next_failure_an_alarm(
     store: SurrealStore,
 ) -> None:

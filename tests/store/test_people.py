@@ -70,6 +70,7 @@ async def test_a_redriven_job_is_due_at_once_with_its_counts_begun_anew(
     assert await bench.violations(store) == []
 
 
+@pytest.mark.overlapping
 async def test_of_two_who_redrive_at_once_one_does(store: SurrealStore) -> None:
     """F71: the second finds nothing parked, and one lease and one settlement follow."""
     job = await parked_in(store, JobState.RENDERED)
@@ -195,6 +196,7 @@ async def test_one_delivery_is_shown_with_its_body(store: SurrealStore) -> None:
         await store.delivery("nothing")
 
 
+@pytest.mark.overlapping
 async def test_a_redriven_delivery_is_due_at_once_as_if_new(store: SurrealStore) -> None:
     [name] = await recorded(store, delivery())
     await taken(store, name)

@@ -67,6 +67,7 @@ async def test_the_ended_job_stays_as_it_is_and_tells_its_owner(store: SurrealSt
     assert {name for name in after if after[name] != before[name]} == told
 
 
+@pytest.mark.overlapping
 async def test_of_twenty_recoveries_at_once_one_reserves(store: SurrealStore) -> None:
     job = await job_in(store, JobState.FAILED)
     await bench.grant(store, 20 * PRICE)
@@ -195,6 +196,7 @@ async def test_the_delivery_of_a_video_that_is_still_to_be_dealt_with_stays_open
 # ------------------------------------------------------------------------------- written off
 
 
+@pytest.mark.overlapping
 async def test_a_cost_is_written_off_once_per_request(store: SurrealStore) -> None:
     job = await job_in(store, JobState.FAILED)
     costs = [bench.cost_of(job.id, Reason.LATE), bench.cost_of(job.id, Reason.LOST)]
