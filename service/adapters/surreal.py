@@ -205,7 +205,7 @@ class _Connection:
                     await sdk.signin(
                         {"username": settings.username, "password": settings.password or ""}
                     )
-                await sdk.use(settings.namespace, settings.database)
+                await _select(sdk, settings)
         except BaseException as error:
             if sdk is not None:  # also when cancelled: it may hold the directory's lock
                 await asyncio.shield(_close(sdk))
@@ -273,6 +273,20 @@ class _Connection:
         """Throw away the connection a call failed on, unless that has happened already."""
         if self._sdk is sdk:
             await self.drop()
+
+
+async def _select(sdk: Any, settings: DatabaseSettings) -> None:
+    """Select the database; the first to name a new one creates it, others may meet that."""
+    for tries in range(1, CONFLICT_TRIES):
+        try:
+            await sdk.use(settings.namespace, settings.database)
+        except Exception as error:  # the SDK's errors have no common base
+            if not isinstance(classify(first_line(error)), Conflict):
+                raise
+            await asyncio.sleep(_pause_s(0.002, tries))
+        else:
+            return
+    await sdk.use(settings.namespace, settings.database)
 
 
 def _pause_s(first_s: float, tries: int) -> float:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # Around the attempt: our clock and fal's may differ, and the POST takes a moment. A window of
 # bounded length keeps the listing short however long the job has waited.
 LISTING_MARGIN: Final = timedelta(minutes=2)
+# How long after an older backup's last word about a job the lost attempt is looked for.
+RESTORED_REACH: Final = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -108,7 +110,7 @@ async def _submit(services: Services, job: Job) -> str:
     if job.if_finished is not None:
         return "cancelled" if await close_cancelled(services, job) else "nothing"
     stood_still_s = (job.read_at - job.updated_at).total_seconds()
-    if stood_still_s > STOOD_STILL_S and (listed := await _current(services, job)):
+    if stood_still_s > STOOD_STILL_S and (listed := await _current(services, job, RESTORED_REACH)):
         return await _adopt(services, job, listed)
     return "submitted" if await send(services, job.id) else "nothing"
 
@@ -157,7 +159,9 @@ async def _look_up(services: Services, job: Job) -> str:
     return "void"
 
 
-async def _current(services: Services, job: Job) -> Listed | None:
+async def _current(
+    services: Services, job: Job, reach: timedelta = LISTING_MARGIN
+) -> Listed | None:
     """The request in fal's listing that speaks for the job's attempt, if there is one."""
     if job.fal_model is None or job.start_image_key is None:
         return None
@@ -166,7 +170,7 @@ async def _current(services: Services, job: Job) -> Listed | None:
         job.fal_model,
         job.start_image_key,
         attempted_at - LISTING_MARGIN,
-        attempted_at + LISTING_MARGIN,
+        attempted_at + reach,
     )
     known = None if job.submission is None else job.submission.request_id
     fresh = [each for each in listed if each.request_id not in job.past_requests]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.adapters.migrate import find_migrations, migrate
-from service.adapters.surreal import Database, DatabaseSettings
+from service.adapters.surreal import Database, DatabaseSettings, _select
 from service.adapters.surreal_errors import (
     AlreadyExists,
     Conflict,
@@ -426,3 +426,29 @@ async def test_what_was_written_is_there_after_closing_and_opening(folder: Path)
     assert await second.read("SELECT VALUE n FROM ONLY item:1") == 3
     assert await migrate(second, find_migrations(), report=lambda _: None) == 0
     await second.close()
+
+
+class _Busy:
+    """A connection whose engine is busy creating the database, so many times."""
+
+    def __init__(self, times: int, said: str) -> None:
+        self.left, self.said, self.asked = times, said, 0
+
+    async def use(self, *_: str) -> None:
+        self.asked += 1
+        if self.left > 0:
+            self.left -= 1
+            raise RuntimeError(self.said)
+
+
+async def test_a_database_that_others_create_at_this_moment_is_selected_all_the_same() -> None:
+    """What RocksDB says, word for word, to the second process that names a new database."""
+    settings = DatabaseSettings(url="ws://nobody", namespace="tests", database="new")
+    busy = _Busy(3, "Transaction conflict: Resource busy: . This transaction can be retried")
+    await _select(busy, settings)
+    assert busy.asked == 4
+
+    refused = _Busy(3, "IAM error: Not enough permissions to perform this action")
+    with pytest.raises(RuntimeError, match="permissions"):
+        await _select(refused, settings)
+    assert refused.asked == 1
