@@ -1,6 +1,10 @@
 """Steps that several fault tests take, and what they look at afterwards."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+
+import aioboto3
 
 from service.flows.reconcile import sweep_once
 from tests.world import World, eventually
@@ -69,3 +73,17 @@ async def redeliver(world: World, request_id: str, times: int = 1) -> list[int |
     answer = await world.http.post(url, params={"times": str(times)})
     statuses: list[int | None] = answer.json()["statuses"]
     return statuses
+
+
+@asynccontextmanager
+async def storage_client(world: World) -> AsyncIterator[Any]:
+    """A client of the world's object store for what the service itself never does."""
+    settings = world.settings
+    assert settings.r2_secret_access_key is not None
+    session = aioboto3.Session(
+        aws_access_key_id=settings.r2_access_key_id,
+        aws_secret_access_key=settings.r2_secret_access_key.get_secret_value(),
+        region_name="us-east-1",
+    )
+    async with session.client("s3", endpoint_url=settings.r2_endpoint_url) as client:
+        yield client

@@ -10,6 +10,7 @@ from service.domain.verdict import Rendered
 from service.flows.cancel import cancel
 from service.flows.conclude import Source, conclude
 from service.flows.submit import send
+from tests.faults.steps import sweep_until
 from tests.world import OWNER, World, eventually
 
 KEEP, DISCARD = IfFinished.KEEP, IfFinished.DISCARD
@@ -21,15 +22,6 @@ async def ask(world: World, job_id: str, if_finished: str | None = None) -> int:
         "/api/templates/video/cancel", json=body, headers=world.headers(OWNER)
     )
     return answer.status_code
-
-
-async def swept_until(world: World, job_id: str, *wanted: str) -> None:
-    async def look() -> bool | None:
-        await world.sweep()
-        job = await world.runtime.store.job(job_id)
-        return True if job.state.value in wanted else None
-
-    await eventually(look)
 
 
 @pytest.mark.parametrize("where", ["queue=600", "delay=600"])
@@ -47,7 +39,7 @@ async def test_a_render_that_fal_stops_is_cancelled_and_its_credits_return(
     assert (await world.runtime.store.job(job_id)).cancel_accepted
     assert await world.money() == (60, 40, 0) or where == "delay=600"
 
-    await swept_until(world, job_id, "cancelled")
+    await sweep_until(world, job_id, "cancelled")
     view = await world.status(job_id)
     assert (view["status"], view["error"]["code"]) == ("failed", "cancelled")
     assert "40 credits were returned" in view["error"]["message"]
@@ -114,7 +106,7 @@ async def test_a_cancelled_job_whose_submission_is_unknown_is_stopped_once_it_is
     assert await ask(world, job_id) == 202
     assert (await world.counts())["cancels"] == 0
 
-    await swept_until(world, job_id, "cancelled")
+    await sweep_until(world, job_id, "cancelled")
     assert ((await world.counts())["submits"], (await world.counts())["cancels"]) == (1, 1)
     assert await world.money() == (100, 0, 0)
     assert (await world.audit()).violations == []
@@ -126,7 +118,7 @@ async def test_a_cancelled_attempt_that_breaks_is_not_tried_again(world: World) 
     job_id = await world.submit()
     await world.until_state(job_id, "submitted")
     assert await ask(world, job_id) in {202, 409}
-    await swept_until(world, job_id, "cancelled")
+    await sweep_until(world, job_id, "cancelled")
     assert (await world.counts())["submits"] == 1
     assert await world.money() == (100, 0, 0)
 

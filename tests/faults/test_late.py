@@ -11,6 +11,7 @@ from service.flows.cancel import cancel
 from service.flows.conclude import Source, conclude
 from service.flows.receive import handle
 from service.ports import Grounds
+from tests.faults.steps import outcomes, redeliver, until_fal_is_done
 from tests.world import OWNER, World, eventually
 
 BY_HAND = JobError(code="given_up", message="By hand.")
@@ -22,7 +23,7 @@ async def ended(world: World, *, credits_left: int, faults: str = "late=600") ->
     await world.faults(faults)
     job_id = await world.submit()
     await world.until_state(job_id, "submitted")
-    await completed(world)
+    await until_fal_is_done(world)
     await world.runtime.store.close_unfilled(job_id, JobState.FAILED, BY_HAND, Grounds())
     assert await world.money() == (40, 0, 0)
     if spent := 40 - credits_left:
@@ -37,25 +38,10 @@ async def spend(world: World, amount: int) -> None:
     )
 
 
-async def completed(world: World) -> None:
-    async def look() -> bool | None:
-        return True if (await world.requests())[0]["state"] == "COMPLETED" else None
-
-    await eventually(look)
-
-
 async def deliver(world: World, times: int = 1) -> None:
-    request_id = (await world.requests())[0]["request_id"]
-    answer = await world.http.post(
-        f"{world.sandbox.fal_url}/sandbox/redeliver/{request_id}", params={"times": times}
-    )
-    assert answer.is_success, answer.text
+    """fal announces its video, and what follows is done."""
+    await redeliver(world, (await world.requests())[0]["request_id"], times)
     await world.quiet()
-
-
-async def outcomes(world: World) -> list[str]:
-    rows = await world.runtime.store.database.read("SELECT VALUE outcome FROM inbox")
-    return [str(each) for each in rows]
 
 
 async def test_a_late_video_is_delivered_and_charged_if_its_owner_can_pay(
@@ -118,7 +104,7 @@ async def test_a_late_video_that_its_owner_had_thrown_away_is_only_counted(world
     await world.quiet()
     job = await world.runtime.store.job(job_id)
     await world.runtime.store.close_unfilled(job_id, JobState.CANCELLED, BY_HAND, Grounds())
-    await completed(world)
+    await until_fal_is_done(world)
 
     await deliver(world, times=3)
 
@@ -137,7 +123,7 @@ async def test_a_refusal_and_a_video_of_one_request_are_charged_once_in_either_o
     await world.faults("late=600")
     job_id = await world.submit()
     job = await world.until_state(job_id, "submitted")
-    await completed(world)
+    await until_fal_is_done(world)
 
     async def refusal() -> None:
         await said(world, job, b'{"detail":[{"msg":"no","type":"content_policy_violation"}]}')
@@ -184,7 +170,7 @@ async def test_a_second_render_of_one_job_is_counted_and_charges_nobody(
 
     async def both() -> bool | None:
         said = await outcomes(world)
-        return True if len(said) == 2 and "None" not in said else None
+        return True if len(said) == 2 and None not in said else None
 
     await eventually(both)
     assert sorted(await outcomes(world)) == ["rendered", "surplus"]

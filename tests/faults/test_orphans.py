@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import aioboto3
 import pytest
 import pytest_asyncio
 
 from service.adapters.audit_store import SurrealAuditStore
 from service.flows.audit import AuditReport, audit_bucket
 from service.sandbox.object_store import ObjectStore
+from tests.faults.steps import storage_client
 from tests.world import TINY, World, open_world
 
 BUCKET = "searched"
@@ -38,14 +38,7 @@ async def test_videos_and_uploads_of_nobody_are_found(
     clean = await searched(alone)
     assert (clean.stored, clean.violations) == (1, [])
 
-    settings = alone.settings
-    assert settings.r2_secret_access_key is not None
-    session = aioboto3.Session(
-        aws_access_key_id=settings.r2_access_key_id,
-        aws_secret_access_key=settings.r2_secret_access_key.get_secret_value(),
-        region_name="us-east-1",
-    )
-    async with session.client("s3", endpoint_url=settings.r2_endpoint_url) as client:
+    async with storage_client(alone) as client:
         await client.put_object(Bucket=BUCKET, Key="users/0/library/nobodys.mp4", Body=b"x")
         await client.put_object(Bucket=BUCKET, Key="users/0/start/an-image.png", Body=b"x")
         await client.create_multipart_upload(Bucket=BUCKET, Key=key)

@@ -4,12 +4,12 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aioboto3
 import pytest
 import pytest_asyncio
 
 from service.domain.pauses import Activity
 from service.sandbox.object_store import ObjectStore
+from tests.faults.steps import storage_client
 from tests.world import World, eventually, open_world
 
 JOBS = 10
@@ -72,17 +72,9 @@ async def test_a_locked_account_pauses_submissions_and_fails_no_job(
 async def with_own_bucket(s3: ObjectStore) -> AsyncIterator[tuple[World, Any]]:
     """A world whose bucket can be taken away."""
     bucket = f"own-{secrets.token_hex(6)}"
-    async with open_world(s3, R2_BUCKET=bucket) as world:
-        settings = world.settings
-        assert settings.r2_secret_access_key is not None
-        session = aioboto3.Session(
-            aws_access_key_id=settings.r2_access_key_id,
-            aws_secret_access_key=settings.r2_secret_access_key.get_secret_value(),
-            region_name="us-east-1",
-        )
-        async with session.client("s3", endpoint_url=settings.r2_endpoint_url) as client:
-            await client.create_bucket(Bucket=bucket)
-            yield world, client
+    async with open_world(s3, R2_BUCKET=bucket) as world, storage_client(world) as client:
+        await client.create_bucket(Bucket=bucket)
+        yield world, client
 
 
 async def remove(client: Any, bucket: str) -> None:
