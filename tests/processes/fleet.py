@@ -33,6 +33,7 @@ DURATION_S: Final = 2
 PRICE: Final = PROVIDERS["seedance"].price(DURATION_S)
 UNAVAILABLE: Final = frozenset({429, 502, 503})
 ANSWER_S: Final = 60.0
+TOLD: Final = 15  # lines of a log in a failure's message
 
 SETTINGS: Final = {
     "LEASE_S": str(LEASE_S),
@@ -61,6 +62,15 @@ class Fleet:
     @property
     def members(self) -> list[Process]:
         return [*self.webs, *self.reconcilers]
+
+    def said_of(self, job_id: str) -> list[str]:
+        """Each process's last lines, and its last about one job."""
+        told: list[str] = []
+        for each in self.members:
+            lines = each.said().splitlines()
+            about = [line for line in lines if job_id in line]
+            told += [f"--- {each.log.name}", *about[-TOLD:], "...", *lines[-TOLD:]]
+        return told
 
     async def whole(self) -> None:
         """Start whatever a test has left ended."""
@@ -210,11 +220,17 @@ class Customer:
         return items
 
     async def until(self, job_id: str, *wanted: str, within_s: float = ANSWER_S) -> dict[str, Any]:
+        """Its status once it is a wanted one; else the failure tells what was said of the job."""
+        view: dict[str, Any] = {}
+
         async def look() -> dict[str, Any] | None:
-            view = await self.status(job_id)
+            view.update(await self.status(job_id))
             return view if view["status"] in wanted else None
 
-        return await eventually(look, within_s)
+        try:
+            return await eventually(look, within_s)
+        except TimeoutError:
+            raise AssertionError("\n".join([f"{view}", *self.fleet.said_of(job_id)])) from None
 
     async def _read(self, path: str, **params: str) -> dict[str, Any]:
         tried = iter(range(self.home, self.home + 10_000))

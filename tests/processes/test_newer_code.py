@@ -60,11 +60,20 @@ async def test_what_only_newer_code_understands_stops_no_process_of_this_one(fle
 
 
 async def delivered(fleet: Fleet, job_id: str) -> str:
-    """Record a delivery of a form this code does not know, for the sidecars to find."""
+    """Record a delivery of a form this code does not know, for the sidecars to find.
+
+    It is of the job's own request: a delivery of another would be adopted by a job that is still
+    waiting for the answer to its submission, and that one does not exist at fal.
+    """
+
+    async def sent() -> str | None:
+        submission = (await fleet.store.job(job_id)).submission
+        return submission.request_id if submission else None
+
     delivery = Delivery(
         job_id=job_id,
         attempt=1,
-        request_id="of-another-form",
+        request_id=await eventually(sent, SOON_S),
         user_id="sandbox-1234",
         body=BODY,
         stale=False,
