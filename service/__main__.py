@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "jobs": "list jobs, show one, redrive or give up what is parked",
     "inbox": "list fal's deliveries, show one, redrive what is parked",
     "credits": "grant credits, show a balance",
+    "accounts": "close an account and delete its videos",
     "templates": "load templates, list them",
     "sandbox": "only the stand-ins for fal and R2",
 }

@@ -19,6 +19,7 @@ from service.adapters.key_set import KeySet
 from service.adapters.migrate import find_migrations, migrate, pending
 from service.adapters.object_store import BucketSettings, open_bucket
 from service.adapters.outbound import DownloadLimits, OutboundPolicy, guarded_client, tls_context
+from service.adapters.poster import FramePoster
 from service.adapters.shipped import load_shipped_templates
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
@@ -105,6 +106,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             source=HttpVideoSource(cdn, outbound, limits),
             verifier=FalVerifier(fal_keys, user_id=settings.fal_user_id),
             nudge=nudges,
+            poster=FramePoster(),
         )
         yield Runtime(
             settings=settings,

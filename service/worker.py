@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from service.domain.errors import Transient
+from service.flows.afterwards import afterwards
 from service.flows.cancel import stop
+from service.flows.delete import purge
 from service.flows.finalise import finalise
 from service.flows.receive import handle
 from service.flows.reconcile import sweep_once
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 QUEUE_LIMIT: Final = 1_000  # nudges; beyond it the sweep is the better scheduler
 LIGHT_WORKERS: Final = 8  # submissions and deliveries: one call each, mostly waiting
 HEAVY_WORKERS: Final = 4  # transfers: each holds up to four parts of 8 MiB
+IDLE_WORKERS: Final = 1  # thumbnails: a decoder each, and nobody waits for one
 DRAIN_S: Final = 10.0  # a stop waits this long for light work; transfers give back their lease
 
 # What to do for a name (a job's or an inbox entry's), as the holder this process is.
@@ -37,6 +40,7 @@ class Nudges:
     def __init__(self) -> None:
         self.light: Queue = asyncio.Queue(QUEUE_LIMIT)
         self.heavy: Queue = asyncio.Queue(QUEUE_LIMIT)
+        self.idle: Queue = asyncio.Queue(QUEUE_LIMIT)
 
     def submission(self, job_id: str) -> None:
         _put(self.light, job_id, lambda services, name, _: send(services, name))
@@ -50,10 +54,17 @@ class Nudges:
     def cancellation(self, job_id: str) -> None:
         _put(self.light, job_id, lambda services, name, _: stop(services, name))
 
+    def purge(self, job_id: str) -> None:
+        _put(self.light, job_id, lambda services, name, _: purge(services, name))
+
+    def afterwards(self, job_id: str) -> None:
+        _put(self.idle, job_id, lambda services, name, _: afterwards(services, name))
+
     async def quiet(self) -> None:
-        """Return once everything nudged so far is done; light work nudges heavy, never back."""
+        """Return once everything nudged so far is done: light work nudges heavy, that idle."""
         await self.light.join()
         await self.heavy.join()
+        await self.idle.join()
 
 
 def _put(queue: Queue, name: str, act: Action) -> None:
@@ -65,17 +76,19 @@ def _put(queue: Queue, name: str, act: Action) -> None:
 
 @asynccontextmanager
 async def running_worker(services: Services, nudges: Nudges, holder: str) -> AsyncIterator[None]:
-    """Work on nudges while the body runs; on leaving, finish light work and give back leases."""
-    light = [
-        asyncio.create_task(_work(services, nudges.light, holder)) for _ in range(LIGHT_WORKERS)
-    ]
-    heavy = [
-        asyncio.create_task(_work(services, nudges.heavy, holder)) for _ in range(HEAVY_WORKERS)
-    ]
+    """Work on nudges while the body runs; on leaving, finish light work and give back leases.
+
+    What is idle work is dropped: a thumbnail that is half made is begun anew elsewhere.
+    """
+    queues = ((nudges.light, LIGHT_WORKERS), (nudges.heavy, HEAVY_WORKERS))
+    light, heavy, idle = (
+        [asyncio.create_task(_work(services, queue, holder)) for _ in range(count)]
+        for queue, count in (*queues, (nudges.idle, IDLE_WORKERS))
+    )
     try:
         yield
     finally:
-        await _end(heavy)
+        await _end([*heavy, *idle])
         try:
             async with asyncio.timeout(DRAIN_S):
                 await nudges.light.join()

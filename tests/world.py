@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
 import jwt
 from PIL import Image
+from starlette.applications import Starlette
 
 from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.outbound import tls_context
@@ -65,6 +67,7 @@ class World:
     sandbox: Sandbox
     runtime: Runtime
     http: httpx.AsyncClient
+    app: Starlette
 
     @property
     def settings(self) -> Settings:
@@ -158,6 +161,7 @@ class World:
         await self.runtime.store.database.write(
             "{ UPDATE video_job SET due = time::now() WHERE due != NONE;"
             " UPDATE video_job SET lease_until = time::now() WHERE lease_until != NONE;"
+            " UPDATE video_job SET thumbnail_due = time::now() WHERE thumbnail_due != NONE;"
             " UPDATE inbox SET due = time::now() WHERE due != NONE;"
             " UPDATE pause SET until = time::now(); }"
         )
@@ -207,9 +211,11 @@ async def open_world(
     *,
     sandbox: SandboxSettings = TINY,
     reconciler: bool = False,
+    posters: bool = False,
     **overrides: str,
 ) -> AsyncIterator[World]:
     """A world of its own. Without `reconciler` only tests sweep, when they want to.
+    Thumbnails are made with `posters`.
 
     Settings over the usual ones: `given`, or one by one.
     """
@@ -219,7 +225,7 @@ async def open_world(
         settings = read_settings(
             environment(standing, port, **(given or {}), **overrides), Needs.WEB
         )
-        runtime = _hasty(await stack.enter_async_context(open_runtime(settings)))
+        runtime = _hasty(await stack.enter_async_context(open_runtime(settings)), posters)
         await stack.enter_async_context(
             running_worker(runtime.services, runtime.nudges, runtime.holder)
         )
@@ -227,7 +233,8 @@ async def open_world(
             await stack.enter_async_context(
                 running_reconciler(runtime.services, settings.reconcile_interval_s)
             )
-        await stack.enter_async_context(_serving(runtime, port))
+        app = build_app(runtime)
+        await stack.enter_async_context(_serving(app, port))
         http = await stack.enter_async_context(
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}",
@@ -236,20 +243,25 @@ async def open_world(
                 verify=tls_context(),
             )
         )
-        yield World(sandbox=standing, runtime=runtime, http=http)
+        http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))  # no test signs in all
+        yield World(sandbox=standing, runtime=runtime, http=http, app=app)
 
 
-def _hasty(runtime: Runtime) -> Runtime:
-    """Looks at fal's listing count however close together they are: tests do not wait."""
+def _hasty(runtime: Runtime, posters: bool) -> Runtime:  # noqa: FBT001
+    """Looks at fal's listing count however close together they are: tests do not wait.
+
+    Nor do they for thumbnails, unless that is what they are about.
+    """
     policy = replace(runtime.services.policy, lookup_apart_s=0)
-    return replace(runtime, services=replace(runtime.services, policy=policy))
+    poster = runtime.services.poster if posters else None
+    return replace(runtime, services=replace(runtime.services, policy=policy, poster=poster))
 
 
 @asynccontextmanager
-async def _serving(runtime: Runtime, port: int) -> AsyncIterator[None]:
+async def _serving(app: Starlette, port: int) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(
-        serve(build_app(runtime), "127.0.0.1", port, stop=stop, on_ready=lambda _: ready.set())
+        serve(app, "127.0.0.1", port, stop=stop, on_ready=lambda _: ready.set())
     )
     await ready.wait()
     try:

@@ -41,12 +41,19 @@ class SurrealAuditStore:
         )
         return frozenset(str(each.id) for each in found)
 
+    async def audit_poster_owners(self, job_ids: Sequence[str]) -> frozenset[str]:
+        found = await self._database.read(
+            self._queries["audit_poster_owners"], jobs=[job_record(each) for each in job_ids]
+        )
+        return frozenset(str(each.id) for each in found)
+
     async def audit_stray(self) -> Stray:
-        found = await self._database.read(self._queries["audit_stray"])
+        found = await self._database.read(self._queries["audit_stray"], nothing=b"")
         problems = {
             "ledger": (Invariant.SETTLED_ONCE, "a settlement of no ended job"),
             "library": (Invariant.DELIVERED, "a library row of no ready job"),
             "inbox": (Invariant.ACCEPTED_IS_KEPT, "nothing will handle it"),
+            "bodies": (Invariant.PURGED, "a raw delivery of a purged job"),
         }
         violations = [
             Violation(invariant, subject, problem)
@@ -56,6 +63,7 @@ class SurrealAuditStore:
         return Stray(
             waiting=found["waiting"],
             parked=found["parked"],
+            purges=found["purges"],
             written_off=found["written_off"],
             violations=tuple(violations),
         )
@@ -98,4 +106,7 @@ def to_audit_job(row: Row) -> AuditJob:
         settlement=Settlement(settlement["kind"]) if settlement else None,
         settled_credits=settlement["credits"] if settlement else None,
         library_key=row.get("library_key"),
+        deleted=row.get("deleted_at") is not None,
+        purge_due=maybe_moment(row.get("purge_due")),
+        purged=row.get("purged_at") is not None,
     )

@@ -7,19 +7,19 @@ are fetched here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 from fal_client.client import AppId
 
 from service.adapters.outbound import tls_context
-from service.domain.errors import KeyRefused, Transient
+from service.domain.errors import InputHidden, KeyRefused, Transient
 from service.domain.job import JobError, Submission
 from service.domain.verdict import (
     Missing,
@@ -58,8 +58,10 @@ _NOTHING_SENT: Final = (
 )
 _KEY_REFUSED: Final = frozenset({401, 403})
 _LOCKED: Final = frozenset({401, 402, 403})  # a refused key, an empty balance, a locked account
+_LATER: Final = frozenset({402, 425, 429})
 _TRY_LATER: Final = frozenset({401, 402, 403, 425, 429})
 _ENDPOINT_GONE: Final = frozenset({404, 405, 410})
+_GONE: Final = frozenset({404, 410})
 _UNCLEAR: Final = frozenset({408, 409, 499})
 
 
@@ -153,9 +155,16 @@ class HttpFal:
                 raise _failure("cancel", code)
 
     async def find(
-        self, endpoint: str, needle: str, since: datetime, until: datetime
+        self,
+        endpoint: str,
+        needle: str,
+        since: datetime,
+        until: datetime,
+        *,
+        forgotten: Collection[str] = (),
     ) -> list[Listed]:
         found: list[Listed] = []
+        hidden: set[str] = set()
         params = {
             "endpoint_id": endpoint,
             "start": since.isoformat(),
@@ -174,12 +183,32 @@ class HttpFal:
             page = _json(response)
             if not isinstance(page, dict):
                 raise Transient("fal's listing is not understood")
-            found += [_listed(row) for row in _rows(page) if needle in str(row["json_input"])]
+            rows = _rows(page)
+            hidden |= {str(row["request_id"]) for row in rows if row.get("json_input") is None}
+            found += [_listed(row) for row in rows if needle in str(row.get("json_input"))]
             cursor = page.get("next_cursor")
             if not cursor:
-                return found
+                break
             params["cursor"] = str(cursor)
-        raise Transient("fal's listing is longer than is read in one go")
+        else:
+            raise Transient("fal's listing is longer than is read in one go")
+        if unknown := hidden.difference(forgotten):
+            raise InputHidden(unknown)
+        return found
+
+    async def forget(self, request_id: str) -> str | None:
+        """As ports.Fal says. It needs the key of an administrator; another one gets 403."""
+        url = f"{self._settings.platform_url}/v1/models/requests/{quote(request_id, safe='')}"
+        async with _reading("deletion"):
+            response = await self._client.delete(f"{url}/payloads")
+        code = response.status_code
+        if response.is_success:
+            return _files_left(_json(response))
+        if code in _GONE:
+            return None
+        if response.is_client_error and code not in _UNCLEAR | _LATER:
+            return f"fal answered {code} to a deletion"
+        raise Transient(f"fal answered {code} to a deletion")
 
     def _handle(self, endpoint: str, submission: Submission) -> AsyncRequestHandle:
         """The request's addresses: those fal gave us if they are on its queue, else rebuilt.
@@ -276,14 +305,23 @@ def _json(response: httpx.Response) -> Any:
 def _rows(page: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a listing. Its envelope is not documented; these are its likely names.
 
-    A row that does not show its input could be the one that is looked for: no row may lack it.
+    A row that does not show its input could be the one that is looked for; it has to say at least
+    which request it is.
     """
     rows = next((page[name] for name in ("items", "requests", "data") if name in page), None)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Transient("fal's listing is not understood")
-    if any(not row.get("request_id") or row.get("json_input") is None for row in rows):
+    if any(not row.get("request_id") for row in rows):
         raise Transient("fal's listing does not show what was asked")
     return rows
+
+
+def _files_left(answer: Any) -> str | None:
+    """Whether fal says of a file that it could not be deleted. The answer's form is not certain."""
+    results = answer.get("cdn_delete_results") if isinstance(answer, dict) else None
+    files = results if isinstance(results, list) else []
+    left = sum(isinstance(each, dict) and bool(each.get("exception")) for each in files)
+    return f"fal could not delete {left} of {len(files)} files" if left else None
 
 
 def _listed(item: Mapping[str, Any]) -> Listed:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 VIDEO_TYPE: Final = "video/mp4"
 # An object never changes: it may stay in the owner's browser, and in no shared cache.
 CACHE_CONTROL: Final = "private, max-age=31536000, immutable"
-# Finished videos live here; nothing else is ever served from the public address.
+# Finished videos and their thumbnails; nothing else is ever served from the public address.
 LIBRARY: Final = "/library/"
 OWNERS: Final = "users/"  # every key of ours begins so
 LONGEST_SIGNATURE_S: Final = 7 * 24 * 3600  # SigV4's own limit
@@ -132,6 +132,18 @@ class R2Bucket:
             timeout_s=self._limits.upload_timeout_s,
         )
 
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        """As ports.Bucket says. What broke off is not resumed: the reader may begin again."""
+        answer = await call(
+            self._limits,
+            "GetObject",
+            lambda: self._s3.get_object(Bucket=self._bucket, Key=key),
+        )
+        body, once = answer["Body"], replace(self._limits, attempts=1)
+        async with body:
+            while chunk := await call(once, "GetObject", lambda: body.read(MIB)):
+                yield chunk
+
     async def put_video(self, key: str, job_id: str, download: Download) -> StoredObject:
         existing = await self.find_video(key, job_id)
         if existing is not None:
@@ -142,7 +154,7 @@ class R2Bucket:
             job_id=job_id,
             content_type=VIDEO_TYPE,
             cache_control=CACHE_CONTROL,
-            content_disposition=f'inline; filename="{job_id}.mp4"',
+            content_disposition=f'attachment; filename="{job_id}.mp4"',
         )
         try:
             written = await self._uploader.upload(target, download.chunks(), download.size)
@@ -208,7 +220,7 @@ class R2Bucket:
             await abort(self._s3, self._limits, self._bucket, key, upload_id)
         return len(leftovers)
 
-    def videos(self) -> AsyncIterator[str]:
+    def library(self) -> AsyncIterator[str]:
         """As ports.Bucket says."""
         keys = list_keys(self._s3, self._limits, self._bucket, prefix=OWNERS)
         return (key async for key in keys if LIBRARY in key)

@@ -65,6 +65,10 @@ def write_off_record(job_id: str, request_id: str) -> RecordID:
     return RecordID("write_off", [_raw_id(job_id), request_id])
 
 
+def forgotten_record(request_id: str) -> RecordID:
+    return RecordID("forgotten_request", request_id)
+
+
 def new_job_params(job: NewJob) -> dict[str, Any]:
     """What a query needs to create a job's row and its reservation."""
     return {
@@ -79,6 +83,7 @@ def new_job_params(job: NewJob) -> dict[str, Any]:
         "duration_s": job.duration_s,
         "credits": job.credits,
         "expected_render_s": job.expected_render_s,
+        "usual_render_s": job.usual_render_s,
         "start_image_key": job.start_image_key,
         "object_key": job.object_key,
     }
@@ -157,6 +162,7 @@ def to_job(row: Row) -> Job:
         duration_s=row["duration_s"],
         credits=row["credits"],
         expected_render_s=row["expected_render_s"],
+        usual_render_s=row.get("usual_render_s"),
         start_image_key=row.get("start_image_key"),
         digest=row.get("digest"),
         submit_attempts=row["submit_attempts"],
@@ -172,11 +178,15 @@ def to_job(row: Row) -> Job:
         object_key=row.get("object_key"),
         object_size=row.get("object_size"),
         object_sha256=row.get("object_sha256"),
+        thumbnail_key=row.get("thumbnail_key"),
+        thumbnail_attempts=row.get("thumbnail_attempts") or 0,
         error=JobError(code=error["code"], message=error["message"]) if error else None,
         if_finished=IfFinished(row["if_finished"]) if row.get("if_finished") else None,
         cancel_accepted=row.get("cancel_accepted_at") is not None,
         recovers=str(row["recovers"].id) if row.get("recovers") else None,
         last_problem=row.get("last_problem"),
+        deleted_at=maybe_moment(row.get("deleted_at")),
+        purge_attempts=row.get("purge_attempts") or 0,
         due=maybe_moment(row.get("due")),
         version=row["version"],
         created_at=_moment(row["created_at"]),

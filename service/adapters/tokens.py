@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import jwt
@@ -25,19 +26,30 @@ class TokenSettings:
     issuer: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignIn:
+    """Who somebody is, and until when."""
+
+    email: str
+    expires_at: datetime | None = None
+
+
 class Tokens:
     """Checks tokens. Stateless but for the cached key set."""
 
     def __init__(self, settings: TokenSettings) -> None:
         self._settings = settings
 
-    async def email(self, token: str) -> str:
-        """The owner's address in a valid token. Raises SignInRequired, or Transient for keys."""
+    async def sign_in(self, token: str) -> SignIn:
+        """Whose valid token this is. Raises SignInRequired, or Transient for keys."""
         claims = await self._claims(token)
-        email = claims.get("email")
+        email, expires = claims.get("email"), claims.get("exp")
         if not isinstance(email, str) or "@" not in email:
             raise SignInRequired("the token has no email claim")
-        return account_name(email)
+        return SignIn(
+            email=account_name(email),
+            expires_at=None if expires is None else _instant(expires),
+        )
 
     async def _claims(self, token: str) -> dict[str, Any]:
         settings = self._settings
@@ -70,6 +82,13 @@ class Tokens:
             raise SignInRequired("the sign-in has expired; sign in again") from error
         except (jwt.InvalidTokenError, TypeError) as error:
             raise SignInRequired("the sign-in is not valid") from error
+
+
+def _instant(numeric_date: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(numeric_date), UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise SignInRequired("the token expires at no date there is") from error
 
 
 def parse_public_key(jwk: Jwk) -> jwt.PyJWK | None:

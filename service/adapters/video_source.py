@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from service.adapters.outbound import DownloadLimits, OutboundPolicy
+from service.adapters.outbound import DownloadLimits, OutboundPolicy, check_url
 from service.adapters.source_connection import SourceConnection
-from service.domain.errors import NotAVideo, SourceTooLarge, Transient
+from service.domain.errors import NotAVideo, SourceRefused, SourceTooLarge, Transient
 from service.domain.mp4 import Mp4Walk
 
 
@@ -39,6 +39,12 @@ class HttpVideoSource:
             yield download
         finally:
             await connection.close()
+
+    def shown(self, url: str) -> str | None:
+        try:
+            return str(check_url(self._policy, url))
+        except SourceRefused:
+            return None
 
 
 class HttpDownload:

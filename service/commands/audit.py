@@ -49,7 +49,7 @@ def print_report(report: AuditReport) -> None:
     say(f"objects {report.objects}, parked {report.parked}, ended before {report.ended_before_us}")
     say(
         f"deliveries waiting {report.deliveries_waiting}, parked {report.deliveries_parked};"
-        f" written off {report.written_off} credits"
+        f" purges waiting {report.purges_waiting}; written off {report.written_off} credits"
     )
     for invariant in Invariant:
         broken = [each for each in report.violations if each.invariant is invariant]
@@ -70,6 +70,7 @@ def report_view(report: AuditReport) -> dict[str, object]:
         "endedBefore": report.ended_before_us,
         "deliveriesWaiting": report.deliveries_waiting,
         "deliveriesParked": report.deliveries_parked,
+        "purgesWaiting": report.purges_waiting,
         "writtenOff": report.written_off,
         "states": dict(report.states),
         "violations": [

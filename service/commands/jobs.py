@@ -144,6 +144,7 @@ def job_facts(job: Job) -> dict[str, Any]:
                 "submittedAt": job.submitted_at,
                 "renderedAt": job.rendered_at,
                 "finishedAt": job.finished_at,
+                "deletedAt": job.deleted_at,
                 "updatedAt": job.updated_at,
                 "due": job.due,
             }.items()

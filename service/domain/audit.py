@@ -21,6 +21,7 @@ class Invariant(StrEnum):
     DELIVERED = "captured = ready = stored with its size and hash = in the library"
     MOVING = "every unfinished job has a due time (a lease sets one) or a person (parked)"
     ACCEPTED_IS_KEPT = "every stored delivery is handled, due or parked"
+    PURGED = "every deleted video is gone, or due to be removed everywhere"
     CLOSED_BY_VERDICT = "every job without a video was released, and says why"
 
 
@@ -64,6 +65,9 @@ class AuditJob:
     settlement: Settlement | None
     settled_credits: int | None
     library_key: str | None
+    deleted: bool = False
+    purge_due: datetime | None = None
+    purged: bool = False
 
     @property
     def ended_before_us(self) -> bool:
@@ -100,13 +104,13 @@ def check_account(account: AuditAccount) -> list[Violation]:
 
 def check_job(job: AuditJob) -> list[Violation]:
     """Violations visible on one job's rows. Whether the object exists is asked of the bucket."""
-    if job.ended_before_us:
-        return []
-    found = [
-        *_settlement_problems(job),
-        *_delivery_problems(job),
-        *_movement_problems(job),
-    ]
+    found = _purge_problems(job)
+    if not job.ended_before_us:
+        found += [
+            *_settlement_problems(job),
+            *_delivery_problems(job),
+            *_movement_problems(job),
+        ]
     return [Violation(invariant, job.id, problem) for invariant, problem in found]
 
 
@@ -126,14 +130,25 @@ def _settlement_problems(job: AuditJob) -> list[tuple[Invariant, str]]:
 
 def _delivery_problems(job: AuditJob) -> list[tuple[Invariant, str]]:
     problems = []
-    if (job.library_key is not None) != (job.state is JobState.READY):
+    if (job.library_key is not None) != (job.state is JobState.READY and not job.deleted):
         problems.append(f"{job.state}, library: {job.library_key}")
     if job.state is JobState.READY:
         if not job.object_key or not job.object_size or not job.object_sha256:
             problems.append("ready without key, size and hash")
-        elif job.library_key != job.object_key:
+        elif job.library_key not in {None, job.object_key}:
             problems.append("the library names another object")
     return [(Invariant.DELIVERED, problem) for problem in problems]
+
+
+def _purge_problems(job: AuditJob) -> list[tuple[Invariant, str]]:
+    problems = []
+    if job.deleted and job.state not in FINAL:
+        problems.append(f"deleted while {job.state}")
+    if job.deleted and not job.purged and job.purge_due is None:
+        problems.append("deleted, and nothing will remove what it left")
+    if not job.deleted and (job.purged or job.purge_due is not None):
+        problems.append("purged, and not deleted")
+    return [(Invariant.PURGED, problem) for problem in problems]
 
 
 def _movement_problems(job: AuditJob) -> list[tuple[Invariant, str]]:

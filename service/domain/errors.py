@@ -3,7 +3,7 @@
 Each class carries a stable `code`, which clients may depend on; the message is for people.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,6 +82,18 @@ class TooManyInFlight(ServiceError):
     code = "too_many_in_flight"
 
 
+class TooManyStreams(ServiceError):
+    """As many requests wait for a job's changes as may. Reading the status still works."""
+
+    code = "too_many_streams"
+
+
+class AccountClosed(ServiceError):
+    """The account takes no more orders. Nothing was reserved."""
+
+    code = "account_closed"
+
+
 class IdempotencyConflict(ServiceError):
     """The Idempotency-Key was used before with another request. Nothing was reserved."""
 
@@ -117,6 +129,23 @@ class KeyRefused(DependencyDown):
     """fal refuses our key, or has locked the account: nothing will pass until a person acts."""
 
     code = "fal_key_refused"
+
+
+class InputHidden(Transient):
+    """fal's listing has requests without their input, so one that is looked for may be among them.
+
+    `request_ids` names them: those whose payload was deleted on purpose are known not to be it.
+    """
+
+    def __init__(self, request_ids: Collection[str]) -> None:
+        self.request_ids = frozenset(request_ids)
+        super().__init__("fal's listing does not show what was asked")
+
+
+class StillRunning(ServiceError):
+    """The job has not ended: it can be cancelled, and deleted after that."""
+
+    code = "still_running"
 
 
 class TooLate(ServiceError):

@@ -160,6 +160,7 @@ class NewJob:
     start_image_key: str
     object_key: str
     digest: str
+    usual_render_s: int | None = None  # what its model's latest videos took
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +178,7 @@ class Job:
     duration_s: int = 0
     credits: int = 0
     expected_render_s: int = 0
+    usual_render_s: int | None = None  # what its model's latest videos took when it was ordered
     start_image_key: str | None = None
     digest: str | None = None
     submit_attempts: int = 0
@@ -192,11 +194,15 @@ class Job:
     object_key: str | None = None
     object_size: int | None = None
     object_sha256: str | None = None
+    thumbnail_key: str | None = None
+    thumbnail_attempts: int = 0
     error: JobError | None = None
     if_finished: IfFinished | None = None  # set once its owner has asked to cancel it
     cancel_accepted: bool = False
     recovers: str | None = None  # the ended job whose late video this one delivers
     last_problem: str | None = None
+    deleted_at: datetime | None = None  # its owner sees it no more
+    purge_attempts: int = 0
     version: int = 0
     due: datetime | None = None
     created_at: datetime
@@ -215,3 +221,7 @@ class Job:
     @property
     def is_final(self) -> bool:
         return self.state in FINAL
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.deleted_at is not None

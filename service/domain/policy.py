@@ -72,6 +72,24 @@ DEPENDENCY_RETRY_S: Final = 60.0
 GONE_RETRY_S: Final = (60.0, 300.0, 600.0)
 GONE_ATTEMPTS: Final = len(GONE_RETRY_S) + 1
 
+# What a deleted video leaves elsewhere is removed at once; while something is away, tried again
+# and never given up. From the alarm on (an hour and a half) a person should look.
+PURGE_RETRY_S: Final = (60.0, 120.0, 300.0, 900.0, 3600.0, 6 * 3600.0)
+PURGE_ALARM_ATTEMPTS: Final = len(PURGE_RETRY_S)
+# fal deletes payloads for keys of administrators only; another key is refused as often as it asks.
+FORGET_ATTEMPTS: Final = 3
+# A closed account's jobs end one by one; so often it is looked which have.
+CLOSING_RETRY_S: Final = 60.0
+
+# A thumbnail is made right after its video; a nudge that was lost is noticed this late.
+POSTER_GRACE_S: Final = 120.0
+# Longer than the longest attempt, so that one is over before the next. After as many attempts as
+# there are waits, or a day, a video has no thumbnail.
+POSTER_RETRY_S: Final = (300.0, 1800.0, 3600.0)
+POSTER_AGE_S: Final = 24 * 3600.0
+# Far above what a model makes in seconds; a copy of it lies on this machine's disk meanwhile.
+MAX_POSTER_SOURCE_BYTES: Final = 256 * 1024 * 1024
+
 SWEEP_BATCH: Final = 50
 SWEEP_CONCURRENCY: Final = 8
 # Each fruitless look at one job puts the next one further off: by so many sweep intervals.

@@ -10,8 +10,12 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from service.domain.errors import NotAuthentic
+
+VIDEO: Final = ".mp4"
+POSTER: Final = ".jpg"
 
 _TOKEN = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,6})\.([A-Za-z0-9_-]{43})")
 
@@ -47,12 +51,21 @@ def owner_prefix(key: bytes, email: str) -> str:
 
 def library_key(prefix: str, job_id: str) -> str:
     """A function of the job alone, so that every attempt writes the same object."""
-    return f"{prefix}/library/{job_id}.mp4"
+    return f"{prefix}/library/{job_id}{VIDEO}"
+
+
+def poster_key(video_key: str) -> str:
+    """Where a video's thumbnail is: beside it, under the same name."""
+    return f"{video_key.removesuffix(VIDEO)}{POSTER}"
+
+
+def is_poster(key: str) -> bool:
+    return key.endswith(POSTER)
 
 
 def job_of(key: str) -> str:
-    """The job whose video a library key names."""
-    return key.rpartition("/")[2].removesuffix(".mp4")
+    """The job whose video or thumbnail a library key names."""
+    return key.rpartition("/")[2].removesuffix(VIDEO).removesuffix(POSTER)
 
 
 def _mac(key: bytes, use: bytes, text: str) -> str:

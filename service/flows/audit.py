@@ -14,7 +14,7 @@ from service.domain.audit import (
 )
 from service.domain.errors import ObjectConflict
 from service.domain.job import FINAL, JobState
-from service.domain.seal import job_of
+from service.domain.seal import is_poster, job_of
 from service.ports import AuditStore, Bucket
 
 UNFINISHED: Final = frozenset(JobState) - FINAL
@@ -31,6 +31,7 @@ class AuditReport:
     objects: int = 0
     deliveries_waiting: int = 0
     deliveries_parked: int = 0
+    purges_waiting: int = 0  # deleted jobs that still have something to be removed
     written_off: int = 0  # credits' worth that fal may bill and nobody is charged for
     states: Counter[JobState] = field(default_factory=Counter)
     parked: int = 0
@@ -60,6 +61,7 @@ async def audit(store: AuditStore, bucket: Bucket | None) -> AuditReport:
     stray = await store.audit_stray()
     report.deliveries_waiting = stray.waiting
     report.deliveries_parked = stray.parked
+    report.purges_waiting = stray.purges
     report.written_off = stray.written_off
     report.violations += stray.violations
     return report
@@ -71,13 +73,19 @@ async def audit_bucket(report: AuditReport, store: AuditStore, bucket: Bucket) -
     After a restored backup these are videos of jobs that the database does not know.
     """
     page: list[str] = []
-    async for key in bucket.videos():
+    posters: list[str] = []
+    async for key in bucket.library():
+        if is_poster(key):
+            posters.append(key)
+            continue
         report.stored += 1
         page.append(key)
         if len(page) == PAGE:
             report.violations += await _unowned(store, page, UNFINISHED | {JobState.READY})
             page = []
     report.violations += await _unowned(store, page, UNFINISHED | {JobState.READY})
+    for start in range(0, len(posters), PAGE):
+        report.violations += await _unknown_posters(store, posters[start : start + PAGE])
     uploads = await bucket.unfinished_uploads()
     report.violations += await _unowned(store, uploads, UNFINISHED)
 
@@ -90,6 +98,16 @@ async def _unowned(
     problem = "a video of no job" if JobState.READY in states else "an upload nobody will complete"
     return [
         Violation(Invariant.DELIVERED, key, problem) for key in keys if job_of(key) not in owners
+    ]
+
+
+async def _unknown_posters(store: AuditStore, keys: list[str]) -> list[Violation]:
+    """Those whose job neither names them nor is still to get a thumbnail, or to lose it."""
+    owners = await store.audit_poster_owners([job_of(key) for key in keys])
+    return [
+        Violation(Invariant.DELIVERED, key, "a thumbnail of no video")
+        for key in keys
+        if job_of(key) not in owners
     ]
 
 
@@ -109,7 +127,7 @@ async def _check_page(report: AuditReport, page: list[AuditJob], bucket: Bucket 
             report.objects += 1
             return await _check_object(bucket, job)
 
-    stored = [job for job in page if job.object_sha256 is not None]
+    stored = [job for job in page if job.object_sha256 is not None and not job.deleted]
     found = await asyncio.gather(*(look(job) for job in stored))
     report.violations += [each for each in found if each is not None]
 

@@ -89,6 +89,8 @@ async def finalise(services: Services, job_id: str, holder: str) -> bool:
             "seconds": round(time.monotonic() - started, 3),
         },
     )
+    if settled is Settled.SETTLED:
+        services.nudge.afterwards(job.id)
     return settled is Settled.SETTLED
 
 

@@ -60,6 +60,11 @@ async def _not_delivered(
             return None if same else Reason.SURPLUS
 
 
+def successor_id(job_id: str) -> str:
+    """The job that delivers a late video of this one, if there is one."""
+    return f"{job_id}-late"
+
+
 def _successor(services: Services, job: Job) -> Successor:
-    job_id = f"{job.id}-late"
+    job_id = successor_id(job.id)
     return Successor(job_id, library_key(owner_prefix(services.policy.seal_key, job.email), job_id))

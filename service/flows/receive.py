@@ -81,19 +81,33 @@ async def _act_on(services: Services, entry: InboxEntry) -> None:
     except NotFound:
         await _park(services, entry, "there is no such job in this database")
         return
+    if job.is_deleted:
+        # Before the entry is closed: whoever dies in between leaves a purge that finds it.
+        await services.store.purge_again(job.id)
     try:
         verdict = parse_delivery(entry.body, entry.request_id)
     except Unreadable as error:
-        await _park(services, entry, str(error))
+        await _unreadable(services, job, entry, str(error))
         return
     if entry.stale or isinstance(verdict, Pending):
         verdict = await _ask(services, job, entry)
     source = Source(request_id=entry.request_id, attempt=entry.attempt, entry_id=entry.id)
     outcome = await conclude(services, job, source, verdict)
+    if job.is_deleted:
+        services.nudge.purge(job.id)
     log.info(
         "delivery handled",
         extra={"job_id": job.id, "entry_id": entry.id, "outcome": outcome},
     )
+
+
+async def _unreadable(services: Services, job: Job, entry: InboxEntry, reason: str) -> None:
+    """Keep an entry for a person, unless its job is deleted: then nobody is to keep it."""
+    if not job.is_deleted:
+        await _park(services, entry, reason)
+        return
+    await services.store.close_delivery(entry.id, f"deleted: {reason}")
+    services.nudge.purge(job.id)
 
 
 async def _adopted(services: Services, job: Job, entry: InboxEntry) -> Job:

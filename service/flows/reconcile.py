@@ -4,14 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from service.domain.errors import Transient
+from service.domain.errors import InputHidden, Transient
 from service.domain.job import Job, JobState, Submission
 from service.domain.policy import (
     DELIVERY_RETRY_S,
     LOOKUPS_TO_PROVE_ABSENCE,
+    POSTER_AGE_S,
+    POSTER_RETRY_S,
     STOOD_STILL_S,
     SUBMIT_UNKNOWN_GRACE_S,
     SWEEP_BATCH,
@@ -21,6 +24,7 @@ from service.domain.verdict import Broke, Missing, Refused, Stopped
 from service.flows import pauses
 from service.flows.cancel import close_cancelled, stop
 from service.flows.conclude import Source, conclude
+from service.flows.delete import empty_account, purge
 from service.flows.receive import handle
 from service.flows.submit import adopt, send, void_attempt
 from service.ports import CancelAnswer, Listed, Services
@@ -42,20 +46,21 @@ class Sweep:
 
     deliveries: int = 0
     jobs: int = 0
+    removals: int = 0  # deleted jobs and closed accounts that something was left of
     problems: int = 0
     actions: dict[str, int] = field(default_factory=dict)
 
     @property
     def full(self) -> bool:
         """Whether there may be more that is due than one pass takes."""
-        return max(self.jobs, self.deliveries) >= SWEEP_BATCH
+        return max(self.jobs, self.deliveries, self.removals) >= SWEEP_BATCH
 
     def count(self, action: str) -> None:
         self.actions[action] = self.actions.get(action, 0) + 1
 
 
 async def sweep_once(services: Services) -> Sweep:
-    """One pass over what is due: at most a batch of deliveries and a batch of jobs.
+    """One pass over what is due: at most a batch each of deliveries, jobs and removals.
 
     Work that takes long is only nudged. Several sweeps may run at once; whatever one takes, it
     puts off for the others. A failure at one job is logged and leaves the others alone. Raises
@@ -70,12 +75,15 @@ async def sweep_once(services: Services) -> Sweep:
     jobs = await store.due_jobs(SWEEP_BATCH, services.policy.sweep_delays_s, leave=leave)
     sweep.jobs = len(jobs)
     await _each(sweep, jobs, lambda job: move_on(services, job))
-    if sweep.jobs or sweep.deliveries:
+    await _remove(services, sweep)
+    await _thumbnails(services, sweep)
+    if sweep.jobs or sweep.deliveries or sweep.removals:
         log.info(
             "swept",
             extra={
                 "deliveries": sweep.deliveries,
                 "jobs": sweep.jobs,
+                "removals": sweep.removals,
                 "problems": sweep.problems,
                 **sweep.actions,
             },
@@ -100,6 +108,33 @@ async def move_on(services: Services, job: Job) -> str:
             return "finalising"
         case JobState.READY | JobState.FAILED | JobState.CANCELLED:
             return "nothing"
+
+
+async def _remove(services: Services, sweep: Sweep) -> None:
+    """What deleting has left to do: the oldest first, a batch of either kind."""
+    due = await services.store.due_removals(SWEEP_BATCH)
+    sweep.removals = max(len(due.accounts), len(due.jobs))
+    await _each(sweep, due.accounts, lambda email: empty_account(services, email))
+    await _each(sweep, due.jobs, lambda job_id: _purge(services, job_id))
+
+
+async def _thumbnails(services: Services, sweep: Sweep) -> None:
+    """Last, and at most a batch: videos whose thumbnail was not made when they were ready."""
+    if services.poster is None:
+        return
+    missing = await services.store.due_thumbnails(
+        SWEEP_BATCH,
+        attempts=len(POSTER_RETRY_S),
+        age_s=POSTER_AGE_S,
+        retry_in_s=POSTER_RETRY_S[0],
+    )
+    for job_id in missing:
+        services.nudge.afterwards(job_id)
+        sweep.count("thumbnail")
+
+
+async def _purge(services: Services, job_id: str) -> str:
+    return "purged" if await purge(services, job_id) else "nothing"
 
 
 async def _deliver(services: Services, entry_id: str) -> str:
@@ -166,12 +201,7 @@ async def _current(
     if job.fal_model is None or job.start_image_key is None:
         return None
     attempted_at = job.attempted_at or job.submitted_at or job.created_at
-    listed = await services.fal.find(
-        job.fal_model,
-        job.start_image_key,
-        attempted_at - LISTING_MARGIN,
-        attempted_at + reach,
-    )
+    listed = await _listed(services, job, attempted_at - LISTING_MARGIN, attempted_at + reach)
     known = None if job.submission is None else job.submission.request_id
     fresh = [each for each in listed if each.request_id not in job.past_requests]
     if known is not None:
@@ -180,6 +210,20 @@ async def _current(
     # badly speaks for the job only if nothing else does.
     ended_badly = (Refused, Broke)
     return min(fresh, key=lambda each: isinstance(each.verdict, ended_badly), default=None)
+
+
+async def _listed(services: Services, job: Job, since: datetime, until: datetime) -> list[Listed]:
+    """What fal lists with the job's image. Requests that were deleted show nothing; never mind."""
+    assert job.fal_model is not None, "only a job with a model and an image is looked for"
+    assert job.start_image_key is not None, "only a job with a model and an image is looked for"
+    search = partial(services.fal.find, job.fal_model, job.start_image_key, since, until)
+    try:
+        return await search()
+    except InputHidden as hidden:
+        forgotten = await services.store.forgotten(hidden.request_ids)
+        if forgotten != hidden.request_ids:
+            raise
+        return await search(forgotten=forgotten)
 
 
 async def _adopt(services: Services, job: Job, listed: Listed) -> str:

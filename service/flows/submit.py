@@ -5,9 +5,10 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.domain.errors import (
+    AccountClosed,
     IdempotencyConflict,
     InsufficientCredits,
     Invalid,
@@ -25,6 +26,7 @@ from service.domain.policy import (
     backoff,
 )
 from service.domain.providers import PROVIDERS, Provider, provider_named
+from service.domain.render_times import usual_s
 from service.domain.seal import Sealed, library_key, owner_prefix, seal
 from service.domain.templates import Template, fill
 from service.flows import pauses
@@ -78,9 +80,9 @@ async def accept(services: Services, order: Order) -> Receipt:
     """Check an order, store its image, and reserve its job; fal is not involved yet.
 
     A repeat under the same Idempotency-Key answers the same job. Raises NotFound (template),
-    Invalid, ProviderRetired, InsufficientCredits, TooManyInFlight, IdempotencyConflict and
-    Transient; whatever is raised, nothing is reserved, except that after Transient the
-    reservation may stand, in which case the job goes its way.
+    Invalid, ProviderRetired, InsufficientCredits, TooManyInFlight, AccountClosed,
+    IdempotencyConflict and Transient; whatever is raised, nothing is reserved, except that after
+    Transient the reservation may stand, in which case the job goes its way.
     """
     store = services.store
     template = await store.template(order.template_slug)
@@ -92,6 +94,7 @@ async def accept(services: Services, order: Order) -> Receipt:
         if order.idempotency_key and (before := await _earlier(services, new)):
             return _receipt(before)
         raise InsufficientCredits(_too_few(new.credits))
+    new = replace(new, usual_render_s=await _usual_render_s(services, new))
     await services.bucket.put_image(new.start_image_key, order.image.data, order.image.content_type)
     outcome = await store.reserve(
         new, max_in_flight=services.policy.max_in_flight, grace_s=RESERVED_GRACE_S
@@ -235,6 +238,15 @@ def _plan(services: Services, order: Order, template: Template) -> NewJob:
     )
 
 
+async def _usual_render_s(services: Services, new: NewJob) -> int | None:
+    """For the owner's patience only: no order fails for want of it."""
+    try:
+        return usual_s(await services.store.render_times(new.fal_model, new.duration_s))
+    except Transient as error:
+        log.warning("render times not read", extra={"job_id": new.id, "reason": str(error)})
+        return None
+
+
 def _default_duration(template: Template, provider: Provider) -> int:
     """The template's, or the nearest the chosen provider can do."""
     return min(provider.durations_s, key=lambda each: (abs(each - template.duration_s), each))
@@ -297,6 +309,8 @@ def _raise_unless_accepted(outcome: Reserved, new: NewJob) -> None:
             raise IdempotencyConflict("this Idempotency-Key was used with another request")
         case Reserved.INSUFFICIENT:
             raise InsufficientCredits(_too_few(new.credits))
+        case Reserved.CLOSED:
+            raise AccountClosed("this account is closed")
         case Reserved.TOO_MANY:
             raise TooManyInFlight("too many of your videos are unfinished; wait for one to end")
 

@@ -17,11 +17,14 @@ from service.ports.fal import (
     SubmitOutcome,
     Unknown,
 )
+from service.ports.poster import Poster
 from service.ports.store import (
     Applied,
     AuditStore,
+    Deleted,
     Grounds,
     Recovered,
+    Removals,
     Reserved,
     Settled,
     Store,
@@ -36,6 +39,7 @@ __all__ = [
     "Bucket",
     "CancelAnswer",
     "Declined",
+    "Deleted",
     "DeliveryVerifier",
     "Download",
     "Fal",
@@ -43,7 +47,9 @@ __all__ = [
     "Listed",
     "NotAccepted",
     "Nudge",
+    "Poster",
     "Recovered",
+    "Removals",
     "Reserved",
     "Services",
     "Settled",
@@ -65,6 +71,8 @@ class Nudge(Protocol):
     def delivery(self, entry_id: str) -> None: ...
     def finalisation(self, job_id: str) -> None: ...
     def cancellation(self, job_id: str) -> None: ...
+    def purge(self, job_id: str) -> None: ...
+    def afterwards(self, job_id: str) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,3 +86,4 @@ class Services:
     source: VideoSource
     verifier: DeliveryVerifier
     nudge: Nudge
+    poster: Poster | None = None  # None: this process makes no thumbnails

@@ -41,12 +41,16 @@ class VideoSource(Protocol):
         """
         ...
 
+    def shown(self, url: str) -> str | None:
+        """The address for a browser, if it is one that `fetch` would open. No network call."""
+        ...
+
 
 class Bucket(Protocol):
     """The object store (R2). Every method raises Transient when the store does not answer."""
 
     async def put_image(self, key: str, data: bytes, content_type: str) -> None:
-        """Store a start image. A repeat overwrites it with the same bytes."""
+        """Store a start image or a thumbnail. A repeat overwrites it with the same bytes."""
         ...
 
     async def put_video(self, key: str, job_id: str, download: Download) -> StoredObject:
@@ -65,12 +69,17 @@ class Bucket(Protocol):
     async def abort_leftovers(self, key: str) -> int:
         """Abort unfinished uploads of `key` left by a dead attempt; how many. Repeats are safe.
 
-        Only for the holder of the job's lease: it would end a live rival's upload.
+        Only for the holder of the job's lease, or once the job has ended: it would end a live
+        rival's upload.
         """
         ...
 
-    def videos(self) -> AsyncIterator[str]:
-        """The keys of all videos in the bucket, in no order that matters. Raises Transient."""
+    def read(self, key: str) -> AsyncIterator[bytes]:
+        """An object's bytes, once. Raises Transient, also when it is not there."""
+        ...
+
+    def library(self) -> AsyncIterator[str]:
+        """The keys of all videos and thumbnails, in no order that matters. Raises Transient."""
         ...
 
     async def unfinished_uploads(self) -> list[str]:

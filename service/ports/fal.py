@@ -1,6 +1,6 @@
 """What the flows need from fal: submissions, verdicts, cancelling, proof of who signed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -102,12 +102,27 @@ class Fal(Protocol):
         ...
 
     async def find(
-        self, endpoint: str, needle: str, since: datetime, until: datetime
+        self,
+        endpoint: str,
+        needle: str,
+        since: datetime,
+        until: datetime,
+        *,
+        forgotten: Collection[str] = (),
     ) -> list[Listed]:
         """The requests sent in that time whose input contains `needle`. Raises Transient.
 
         An answer that does not show every request's input is no answer: it would pass for proof
-        that fal does not have what it has.
+        that fal does not have what it has. It raises InputHidden, which names those requests;
+        `forgotten` ones are known to have none.
+        """
+        ...
+
+    async def forget(self, request_id: str) -> str | None:
+        """Have fal delete what it stores of a request: its input, its result, its files.
+
+        None once fal has none of it, also before; else why fal keeps it, which asking again may
+        not change. Raises Transient.
         """
         ...
 

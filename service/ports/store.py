@@ -28,6 +28,7 @@ class Reserved(StrEnum):
     CONFLICT = "conflict"
     INSUFFICIENT = "insufficient"
     TOO_MANY = "too_many"
+    CLOSED = "closed"
 
 
 class Applied(StrEnum):
@@ -84,6 +85,22 @@ class Settled(StrEnum):
     SETTLED = "settled"
     ALREADY = "already"
     STALE = "stale"
+
+
+class Deleted(StrEnum):
+    """What became of a wish to delete a job."""
+
+    DELETED = "deleted"
+    ALREADY = "already"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removals:
+    """What is due to be removed: deleted jobs' leftovers, closed accounts' jobs."""
+
+    jobs: tuple[str, ...]
+    accounts: tuple[str, ...]
 
 
 class Accounts(Protocol):
@@ -153,6 +170,11 @@ class Work(Protocol):
         """Raises NotFound."""
         ...
 
+    async def versions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """The version of each of these jobs that is there."""
+        ...
+
+    async def jobs_named(self, job_ids: Sequence[str]) -> list[Job]: ...
     async def jobs(self, email: str, *, before: str | None, limit: int) -> list[Job]: ...
     async def find_jobs(self, *, parked: bool, state: JobState | None, limit: int) -> list[Job]: ...
     async def due_jobs(
@@ -189,7 +211,45 @@ class Inbox(Protocol):
     async def oldest_waiting_delivery_s(self) -> float | None: ...
 
 
-class Store(Accounts, Submissions, Endings, Work, Inbox, Protocol):
+class Deletions(Protocol):
+    """Deleting a job, purging what it left elsewhere, emptying a closed account."""
+
+    async def begin_delete(self, job_id: str) -> Deleted: ...
+    async def due_removals(self, limit: int) -> Removals: ...
+    async def take_purge(self, job_id: str, delays_s: Sequence[float]) -> Job | None: ...
+    async def purge_again(self, job_id: str) -> bool: ...
+    async def unhandled_deliveries(self, job_id: str) -> list[str]: ...
+    async def empty_deliveries(self, job: Job) -> frozenset[str]:
+        """Empty the bodies of the handled ones; the requests that they were about."""
+        ...
+
+    async def note_forgotten(self, job_id: str, request_id: str) -> bool: ...
+    async def forgotten(self, request_ids: Collection[str]) -> frozenset[str]:
+        """Those of these requests whose payload fal has deleted at our wish."""
+        ...
+
+    async def finish_purge(self, job: Job, kept: str | None) -> bool: ...
+    async def close_account(self, email: str) -> bool: ...
+    async def take_closing(
+        self, email: str, limit: int, *, retry_in_s: float
+    ) -> list[Job] | None: ...
+    async def count_jobs(self, email: str) -> int: ...
+
+
+class Afterwards(Protocol):
+    """What comes after a job's end: its thumbnail, and how long renders take."""
+
+    async def begin_afterwards(self, job_id: str, delays_s: Sequence[float]) -> Job | None: ...
+    async def set_thumbnail(self, job_id: str, key: str) -> bool: ...
+    async def drop_thumbnail(self, job_id: str) -> bool: ...
+    async def due_thumbnails(
+        self, limit: int, *, attempts: int, age_s: float, retry_in_s: float
+    ) -> list[str]: ...
+    async def note_render_time(self, fal_model: str, duration_s: int, took_s: int) -> None: ...
+    async def render_times(self, fal_model: str, duration_s: int) -> list[int]: ...
+
+
+class Store(Accounts, Submissions, Endings, Work, Inbox, Deletions, Afterwards, Protocol):
     """SurrealDB."""
 
 
@@ -199,6 +259,7 @@ class Stray:
 
     waiting: int
     parked: int
+    purges: int  # deleted jobs that still have something to be removed
     written_off: int
     violations: tuple[Violation, ...]
 
@@ -209,8 +270,12 @@ class AuditStore(Protocol):
     async def audit_accounts(self) -> list[AuditAccount]: ...
     async def audit_jobs(self, after: str | None, limit: int) -> list[AuditJob]: ...
     async def audit_stray(self) -> Stray: ...
+    async def audit_poster_owners(self, job_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these jobs that have a thumbnail, are still to get one, or to be purged."""
+        ...
+
     async def audit_owners(
         self, job_ids: Sequence[str], states: Collection[JobState]
     ) -> frozenset[str]:
-        """Those of these jobs that are in one of the states."""
+        """Those of these jobs that are in one of the states, or deleted and not yet purged."""
         ...

@@ -21,6 +21,7 @@ TOTALS: Final = (
     "results",
     "cancels",
     "listings",
+    "deletions",
     "jwks",
     "files",
     "deliveries",

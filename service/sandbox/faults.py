@@ -58,6 +58,8 @@ class Fault(StrEnum):
     REDIRECT_PRIVATE = "redirect_private"
     REDIRECT = "redirect"
     BYTES = "bytes"
+    PAYLOADS_403 = "payloads_403"
+    PAYLOADS_503 = "payloads_503"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,9 @@ MEANINGS: Final[Mapping[Fault, Meaning]] = {
     Fault.REDIRECT_PRIVATE: Meaning("redirect to the cloud metadata address"),
     Fault.REDIRECT: Meaning("redirect to the good file"),
     Fault.BYTES: Meaning("pad the video to this size with a free box; it stays valid", "bytes"),
+    # the deletion of its payloads
+    Fault.PAYLOADS_403: Meaning("say that the key is no administrator's, so often", "times", 1),
+    Fault.PAYLOADS_503: Meaning("answer 503 this often, then delete", "times", 1),
 }
 # fmt: on
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.sandbox.faults import Fault
 from service.sandbox.records import Generation, Json
 from service.sandbox.stage import stage, unauthorised
 
@@ -58,11 +59,14 @@ async def by_endpoint(request: Request) -> Response:
 
 async def delete_payloads(request: Request) -> Response:
     """DELETE …/{id}/payloads: input, output and file are gone for good; a repeat finds none."""
+    stage(request).totals["deletions"] += 1
     if (refused := unauthorised(request)) is not None:
         return refused
     generation = stage(request).queue.generations.get(request.path_params["request_id"])
     if generation is None:
         return JSONResponse({"detail": "Request not found"}, HTTPStatus.NOT_FOUND)
+    if (failure := _failure(generation)) is not None:
+        return failure
     base_url = stage(request).base_url
     links = [f"{base_url}/files/b/{name}/out.mp4" for name in generation.files]
     generation.body = None
@@ -76,6 +80,17 @@ ROUTES: Final = [
     Route("/v1/models/requests/by-endpoint", by_endpoint),
     Route("/v1/models/requests/{request_id}/payloads", delete_payloads, methods=["DELETE"]),
 ]
+
+
+def _failure(generation: Generation) -> Response | None:
+    """The answer in place of the deletion, if the plan has one."""
+    generation.counts["deletions"] += 1
+    tries = generation.counts["deletions"]
+    if tries <= generation.plan.number(Fault.PAYLOADS_403):
+        return JSONResponse({"detail": "An ADMIN key is required"}, HTTPStatus.FORBIDDEN)
+    if tries <= generation.plan.number(Fault.PAYLOADS_503):
+        return JSONResponse({"detail": "try later"}, HTTPStatus.SERVICE_UNAVAILABLE)
+    return None
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -1,9 +1,11 @@
-"""Who is asking: a bearer token, or on reads the session cookie."""
+"""Who is asking: a bearer token, or the session cookie of a browser."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from service.adapters.tokens import SignIn
 from service.domain.credits import account_name
 from service.domain.errors import SignInRequired
 from service.wiring import Runtime
@@ -14,27 +16,48 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 async def signed_in(request: Request, runtime: Runtime) -> str:
-    """The owner's e-mail address. Raises SignInRequired.
+    """The owner's e-mail address. Raises SignInRequired."""
+    return (await sign_in_of(request, runtime)).email
 
-    The cookie counts on reads only: a browser sends it along with requests other sites make.
+
+async def sign_in_of(request: Request, runtime: Runtime) -> SignIn:
+    """Who asks, and until when that is known. Raises SignInRequired.
+
+    The cookie counts on reads, and on writes that our own page makes: a browser sends it along
+    with requests of other sites as well, and names the site that asks in Origin.
     Without either, in development, who sits at this machine is the development user.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme:
-        if scheme.lower() != "bearer" or not token:
-            raise SignInRequired("send Authorization: Bearer <token>")
-        return await runtime.tokens.email(token.strip())
+    if token := bearer_token(request):
+        return await runtime.tokens.sign_in(token)
     cookie = request.cookies.get(COOKIE)
-    if cookie and request.method in _SAFE_METHODS:
-        return await runtime.tokens.email(cookie)
+    if cookie:
+        if request.method not in _SAFE_METHODS and not _from_own_page(request):
+            raise SignInRequired("a write by cookie needs the Origin of this site")
+        return await runtime.tokens.sign_in(cookie)
     user = runtime.settings.auth_development_user
     if runtime.settings.development and user and _from_this_machine(request):
-        return account_name(user)
+        return SignIn(email=account_name(user))
     raise SignInRequired("sign in first")
+
+
+def bearer_token(request: Request) -> str | None:
+    """The token of the Authorization header, if there is one. Raises SignInRequired."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if not scheme:
+        return None
+    if scheme.lower() != "bearer" or not token.strip():
+        raise SignInRequired("send Authorization: Bearer <token>")
+    return token.strip()
+
+
+def _from_own_page(request: Request) -> bool:
+    """Whether a page of this host asks. A proxy may end TLS, so the scheme says nothing here."""
+    host = request.headers.get("host")
+    return host is not None and urlsplit(request.headers.get("origin", "")).netloc == host
 
 
 def _from_this_machine(request: Request) -> bool:
     """Asked for under a loopback name, and not by another site's page or through a tunnel."""
     origin = request.headers.get("origin")
-    same_site = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
+    same_site = origin is None or _from_own_page(request)
     return request.url.hostname in _LOOPBACK and same_site

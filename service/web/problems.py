@@ -17,14 +17,17 @@ STATUS: Final[Mapping[type[ServiceError], int]] = {
     errors.SignInRequired: 401,
     errors.NotAuthentic: 401,
     errors.InsufficientCredits: 402,
+    errors.AccountClosed: 403,
     errors.NotFound: 404,
     errors.IdempotencyConflict: 409,
     errors.TooLate: 409,
+    errors.StillRunning: 409,
     errors.ProviderRetired: 410,
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.Invalid: 422,
     errors.TooManyInFlight: 429,
+    errors.TooManyStreams: 429,
     errors.Transient: 503,
 }
 RETRY_AFTER_S: Final = "5"

@@ -8,15 +8,17 @@ from starlette.responses import JSONResponse, Response
 
 from service.adapters.image import ImageLimits, inspect_image
 from service.adapters.migrate import find_migrations, pending
-from service.domain.errors import FieldError, Invalid, NotFound, ServiceError, TooLarge, Transient
-from service.domain.job import Job
+from service.domain.errors import FieldError, Invalid, ServiceError, TooLarge, Transient
 from service.domain.seal import unseal
 from service.flows.cancel import cancel
+from service.flows.delete import delete
 from service.flows.receive import hint, receive
 from service.flows.submit import Order, StartImage, accept
 from service.web.auth import signed_in
 from service.web.bodies import read_body, read_cancel, read_order_form
+from service.web.events import when_changed
 from service.web.problems import problem
+from service.web.requests import JOB_ID, job_of, own_job, runtime_of
 from service.web.views import credits_view, job_tag, job_view, library_item, template_view
 from service.wiring import Runtime
 
@@ -27,13 +29,7 @@ MAX_PAGE: Final = 100
 INBOX_PATIENCE_S: Final = 300.0
 
 _SMALL_NUMBER: Final = re.compile(r"[0-9]{1,4}")
-_JOB_ID: Final = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 _IDEMPOTENCY_KEY: Final = re.compile(r"^[\x21-\x7e]{1,200}$")
-
-
-def runtime_of(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime
 
 
 async def submit_video(request: Request) -> Response:
@@ -70,9 +66,9 @@ async def submit_video(request: Request) -> Response:
 
 
 async def read_status(request: Request) -> Response:
-    """GET /api/templates/video/status: one database read; it never asks fal."""
+    """GET /api/templates/video/status: one database read; it never asks fal. May `wait`."""
     runtime = runtime_of(request)
-    job = await _own_job(request, runtime)
+    job = await when_changed(request, await own_job(request, runtime))
     tag = job_tag(runtime.services, job)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if tag in request.headers.get("if-none-match", ""):
@@ -85,7 +81,7 @@ async def cancel_video(request: Request) -> Response:
     runtime = runtime_of(request)
     email = await signed_in(request, runtime)
     wanted = await read_cancel(request)
-    job = await _job_of(email, wanted.job_id, runtime)
+    job = await job_of(email, wanted.job_id, runtime)
     job = await cancel(runtime.services, job.id, wanted.if_finished)
     return JSONResponse(job_view(runtime.services, job), status_code=202)
 
@@ -107,13 +103,21 @@ async def list_library(request: Request) -> Response:
     email = await signed_in(request, runtime)
     limit = _page_size(request)
     before = request.query_params.get("cursor")
-    if before is not None and not _JOB_ID.fullmatch(before):
+    if before is not None and not JOB_ID.fullmatch(before):
         raise Invalid([FieldError("cursor", "is not one this service gave")])
     jobs = await runtime.services.store.jobs(email, before=before, limit=limit + 1)
     page = jobs[:limit]
     cursor = page[-1].id if len(jobs) > limit else None
     items = [library_item(runtime.services, job) for job in page]
     return JSONResponse({"items": items, "nextCursor": cursor})
+
+
+async def delete_video(request: Request) -> Response:
+    """DELETE /api/library/{job_id}: 204 once its owner sees it no more; copies go after that."""
+    runtime = runtime_of(request)
+    email = await signed_in(request, runtime)
+    await delete(runtime.services, await job_of(email, request.path_params["job_id"], runtime))
+    return Response(status_code=204)
 
 
 async def read_credits(request: Request) -> Response:
@@ -155,24 +159,6 @@ async def ready(request: Request) -> Response:
     if all(each == "ok" for each in checks.values()):
         return JSONResponse({"status": "ok", "checks": checks})
     return problem(503, "not_ready", "The service cannot do its work yet.", checks=checks)
-
-
-async def _own_job(request: Request, runtime: Runtime) -> Job:
-    """The job asked for, if it is the caller's: anybody else's looks like none at all."""
-    email = await signed_in(request, runtime)
-    job_id = request.query_params.get("jobId", "")
-    if not job_id:
-        raise Invalid([FieldError("jobId", "is missing")])
-    return await _job_of(email, job_id, runtime)
-
-
-async def _job_of(email: str, job_id: str, runtime: Runtime) -> Job:
-    if not _JOB_ID.fullmatch(job_id):
-        raise NotFound("there is no such job")
-    job = await runtime.services.store.job(job_id)
-    if job.owner != email:
-        raise NotFound("there is no such job")
-    return job
 
 
 def _page_size(request: Request) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 GRACEFUL_S: Final = 10  # answers under way; with the worker's 10 s under a container's 30 s
 KEEP_ALIVE_S: Final = 75  # longer than a proxy's 60 s, so that the proxy closes first
@@ -24,9 +24,11 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, host: str, port: int, *, stop: asyncio.Event, on_ready: Callable[[int], None]
+    app: Starlette, host: str, port: int, *, stop: asyncio.Event, on_ready: Callable[[int], None]
 ) -> None:
     """Serve until `stop` is set. `on_ready` learns the port once connections are accepted.
+
+    Answers that wait for something to change end then, the others are finished.
 
     Raises OSError if the address cannot be listened on.
     """
@@ -50,6 +52,7 @@ async def serve(
         on_ready(listener.getsockname()[1])
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        app.state.streams.watcher.close()
         server.should_exit = True
         stopping.cancel()
         await asyncio.gather(stopping, return_exceptions=True)

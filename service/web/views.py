@@ -1,6 +1,7 @@
 """What the outside sees: rows as the JSON of the interface (camelCase, RFC 3339 instants)."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -18,20 +19,34 @@ RENDERED_PERCENT: Final = 90
 # A signed link stays good for at least half its life after a 304 sent the client back to it.
 LINK_RENEWALS: Final = 2
 
+_TAG: Final = re.compile(r'"([0-9]{1,9})-[0-9a-f]{20}"')
+
 
 def job_view(services: Services, job: Job) -> dict[str, Any]:
-    """A job's status. `url`, `key` and `credits` (spent) once it is completed."""
+    """A job's status. `url`, `key` and `credits` (spent) once it is completed.
+
+    `previewUrl` is fal's own copy, while ours is being made: from then on the job cannot be
+    cancelled any more, so nobody watches a video and gives it back. Only an address that we would
+    fetch ourselves is passed on.
+    """
     done = job.state is JobState.READY and job.object_key is not None
     return {
         "jobId": job.id,
         "status": job.status.value,
         "progress": progress(job),
         "etaSeconds": eta_s(job),
+        "previewUrl": services.source.shown(job.source_url)
+        if job.state is JobState.RENDERED and job.source_url
+        else None,
         "url": services.bucket.url(job.object_key, services.policy.video_url_s)
         if done and job.object_key
         else None,
+        "thumbnailUrl": services.bucket.url(job.thumbnail_key, services.policy.video_url_s)
+        if done and job.thumbnail_key
+        else None,
         "key": job.object_key if done else None,
         "credits": job.credits if done else None,
+        "ifFinished": job.if_finished.value if job.if_finished and not job.is_final else None,
         "error": {"code": job.error.code, "message": job.error.message} if job.error else None,
         "version": job.version,
         "createdAt": instant(job.created_at),
@@ -48,7 +63,13 @@ def job_tag(services: Services, job: Job) -> str:
     if job.state is JobState.READY:
         renewal = int(job.read_at.timestamp() // (services.policy.video_url_s / LINK_RENEWALS))
     parts = f"{job.id} {job.version} {progress(job)} {eta_s(job)} {renewal}"
-    return f'W/"{hashlib.sha256(parts.encode()).hexdigest()[:20]}"'
+    return f'W/"{job.version}-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"'
+
+
+def tagged_version(tags: str) -> int | None:
+    """The version of a job that a client has seen, by the entity tag it sends along."""
+    found = _TAG.search(tags)
+    return int(found[1]) if found else None
 
 
 def library_item(services: Services, job: Job) -> dict[str, Any]:
@@ -73,19 +94,19 @@ def progress(job: Job) -> int:
         case Status.PROCESSING:
             if job.state is JobState.RENDERED:
                 return RENDERED_PERCENT
-            share = _elapsed_s(job) / max(job.expected_render_s, 1)
+            share = _elapsed_s(job) / max(_usual_s(job), 1)
             span = RENDERING_PERCENT - SUBMITTED_PERCENT
             return SUBMITTED_PERCENT + int(span * min(share, 1.0))
 
 
 def eta_s(job: Job) -> int | None:
-    """Seconds until completion as the provider usually takes; None where nobody can tell."""
+    """Seconds until completion as the provider's latest videos took; None where nobody can tell."""
     match job.state:
         case JobState.SUBMITTED:
-            left = job.expected_render_s - _elapsed_s(job)
+            left = _usual_s(job) - _elapsed_s(job)
             return int(left) if left > 0 else None
         case JobState.RESERVED | JobState.SUBMITTING:
-            return job.expected_render_s or None
+            return _usual_s(job) or None
         case _:
             return None
 
@@ -137,6 +158,11 @@ def _entry_view(entry: LedgerEntry) -> Mapping[str, Any]:
         "jobId": entry.job_id,
         "at": instant(entry.at),
     }
+
+
+def _usual_s(job: Job) -> int:
+    """What its model's latest videos took, or before there are any, what is said of it."""
+    return job.expected_render_s if job.usual_render_s is None else job.usual_render_s
 
 
 def _elapsed_s(job: Job) -> float:

@@ -42,7 +42,11 @@ PATHS: Final = {
     "finalise": "finalise",
     "sweep_once": "sweep",
     "cancel": "cancel",
+    "delete": "delete",
+    "purge": "purge",
+    "empty_account": "close",
     "stop": "stop",
+    "afterwards": "afterwards",
     "move_on": "sweep",
     "_stored_video": "finalise",
     "_beat": "finalise",
@@ -208,6 +212,10 @@ class Source:
         finally:
             await opened.__aexit__(None, None, None)
 
+    def shown(self, url: str) -> str | None:
+        shown: str | None = self._real.shown(url)
+        return shown
+
 
 class _Watched:
     def __init__(self, doors: Doors, path: str, real: Download) -> None:
@@ -260,7 +268,13 @@ def _asked(request: httpx.Request) -> str:
     if request.method == "POST":
         return "submit"
     last = request.url.path.rsplit("/", 1)[-1]
-    return {"status": "status", "cancel": "cancel", "by-endpoint": "listing"}.get(last, "result")
+    names = {
+        "status": "status",
+        "cancel": "cancel",
+        "by-endpoint": "listing",
+        "payloads": "forget",
+    }
+    return names.get(last, "result")
 
 
 def with_front_doors(app: ASGIApp, doors: Doors) -> ASGIApp:
@@ -291,4 +305,6 @@ def with_front_doors(app: ASGIApp, doors: Doors) -> ASGIApp:
 def _path_of(url_path: str) -> str:
     if url_path.startswith("/api/fal/webhook/"):
         return "receive"
+    if url_path.startswith("/api/library/"):
+        return "delete"
     return "cancel" if url_path.endswith("/cancel") else "accept"

@@ -81,14 +81,16 @@ async def explore(rig: Rig, run: Run) -> Outcome:
 
 
 def singles(found: Map, day: int) -> list[Run]:
-    """Every point killed, and failed or stalled on alternating days; races rotate.
+    """Every point killed, and failed or stalled by turns of the day; races rotate.
 
     Some are struck in another way too, and what the catalogue names for a stop is always stopped.
     """
     chosen = []
     for number, (scenario, point) in enumerate(found.first_seen):
+        # What has ended cannot be given up any more.
+        races = [each for each in RACES if each is not Race.CANCEL or not scenario.deletes]
         for turn, kind in enumerate(_everyday_kinds(point, number, day)):
-            race = RACES[(number + turn) % len(RACES)]
+            race = races[(number + turn) % len(races)]
             chosen.append(Run(scenario, (Fault(point.name, kind, race),)))
     return chosen
 
@@ -122,7 +124,9 @@ def packed(runs: Sequence[Run], size: int) -> list[Run]:
     A cancel comes last in a life: it leads past most points that would follow.
     """
     chosen: list[Run] = []
+    few = size
     for scenario in SCENARIOS:
+        size = max(few, scenario.together)
         faults = [fault for run in runs if run.scenario is scenario for fault in run.faults]
         order = {fault: number for number, fault in enumerate(faults)}
         last = [fault for fault in faults if fault.race is Race.CANCEL]

@@ -69,6 +69,8 @@ class Life:
     gave_up: bool = False
     too_late: bool = False
     closed: bool = False
+    deleted: bool = False
+    account_closed: bool = False
     stuck: list[str] = field(default_factory=list)  # jobs seen with nothing that will move them
     rounds: int = 0
 
@@ -133,17 +135,28 @@ class Life:
 
     async def _over(self) -> bool:
         """Whether the job has ended, everybody has an answer, and nobody hangs."""
-        rows = await self.rows("video_job", "id, state, parked, due")
+        rows = await self.rows("video_job", "id, state, parked, due, deleted_at, purge_due")
         self.stuck += [str(row["id"].id) for row in rows if not _moves(row)]
         if self.ordered is None or self.gives_up is not None:
             return False
         inbox = await self.rows("inbox", "handled_at, parked")
         jobs = all(row["state"] in FINAL or row["parked"] for row in rows)
         told = all(row.get("handled_at") or row["parked"] for row in inbox)
-        if not (jobs and told and not self._untaken()):
+        if not (jobs and told and not self._untaken() and await self._removed(rows)):
             # Somebody who hangs may be who the others wait for.
             return self.rounds > ROUNDS // 2 and await self._release() and False
         return not await self._release()
+
+    async def _removed(self, rows: list[dict[str, Any]]) -> bool:
+        """Whether everything that was to be deleted is, and nothing of it is left to be removed."""
+        scenario = self.run.scenario
+        wanted = scenario.deletes or scenario.closes
+        closing = await self.rows("account", "close_due") if scenario.closes else []
+        return (
+            not any(row.get("purge_due") for row in rows)
+            and not any(account.get("close_due") for account in closing)
+            and (not wanted or all(row.get("deleted_at") for row in rows))
+        )
 
     async def _release(self) -> bool:
         """Let whoever hangs go on; whether there was anybody."""
@@ -182,6 +195,7 @@ class Life:
         if scenario.cancels is not None and not self.gave_up:
             self.gives_up = scenario.cancels
         await self._give_up(process)
+        await self._remove(process)
         if not scenario.closed_too_early or self.closed:
             return
         for row in await self.rows("video_job", "id, state"):
@@ -206,6 +220,26 @@ class Life:
             pass
         if answer is None:
             self.gives_up = choice  # the owner asks again
+
+    async def _remove(self, process: Simulated) -> None:
+        """The owner deletes what has ended, or an operator closes the owner's account."""
+        scenario = self.run.scenario
+        if scenario.closes and not self.account_closed and await self.rows("video_job", "id"):
+            self.account_closed = await self.store.close_account(self.email)
+        if not scenario.deletes or self.deleted:
+            return
+        ended = [each for each in await self.rows("video_job", "id, state") if _is_final(each)]
+        answers = [
+            await process.answer(
+                process.http.delete(
+                    f"/api/library/{each['id'].id}",
+                    headers={"Authorization": f"Bearer {token(self.email)}"},
+                )
+            )
+            for each in ended
+        ]
+        # A repeat after a lost answer is told that the job is not there.
+        self.deleted = bool(ended) and all(each and each.status_code < 500 for each in answers)
 
     async def _post(self, process: Simulated) -> httpx.Response:
         order = {"templateSlug": "night-life-roller", "variables": {"BRAND": self._brand}}
@@ -287,6 +321,10 @@ class Life:
         for of_one in self.deliveries.values():
             again += [self._deliver(rival, each) for each in of_one for _ in range(2)]
         await asyncio.gather(*(rival.answer(each) for each in again))
+
+
+def _is_final(row: dict[str, Any]) -> bool:
+    return row["state"] in FINAL
 
 
 def _moves(row: dict[str, Any]) -> bool:

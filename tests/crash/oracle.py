@@ -24,6 +24,7 @@ async def problems(life: Life) -> list[str]:
     found += _ending(life, rows)
     found += _requests(life, {"video_job": rows, "write_off": await life.rows("write_off")})
     found += _objects(life, rows)
+    found += _leftovers(life, rows, await life.rows("inbox"))
     return found
 
 
@@ -97,13 +98,32 @@ def _objects(life: Life, rows: list[dict[str, Any]]) -> list[str]:
     found = [f"an unfinished upload of {each.key_name}" for each in bucket.multiparts.values()]
     for row in rows:
         stored = bucket.keys.get(row["object_key"])
-        ready = row["state"] == "ready"
+        ready = row["state"] == "ready" and not row.get("deleted_at")
         if (stored is not None) != ready:
             found.append(f"{row['state']}, and the object is {'there' if stored else 'missing'}")
         if stored is not None and ready:
             digest = hashlib.sha256(stored.value).hexdigest()
             if (digest, len(stored.value)) != (row["object_sha256"], row["object_size"]):
                 found.append("the object is not what the job says it is")
+    return found
+
+
+def _leftovers(life: Life, rows: list[dict[str, Any]], inbox: list[dict[str, Any]]) -> list[str]:
+    """Of a deleted job nothing is left: no start image, no raw delivery, nothing at fal."""
+    found = []
+    for row in (each for each in rows if each.get("deleted_at")):
+        if row.get("purge_due") or not row.get("purged_at"):
+            found.append("deleted, and not purged")
+        if row["start_image_key"] in life.rig.objects.keys:
+            found.append("the start image of a deleted job is there")
+        if any(bytes(each["body"]) for each in inbox if each["job"] == row["id"]):
+            found.append("a raw delivery of a deleted job is there")
+        known = {row.get("fal_request_id"), *row["past_requests"]}
+        requests = life.rig.stage.queue.generations
+        if row.get("payload_kept") is None and any(
+            requests[each].body is not None for each in known if each in requests
+        ):
+            found.append("fal still has the input of a deleted job")
     return found
 
 

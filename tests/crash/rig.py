@@ -74,6 +74,8 @@ class Rig:
         lines = [
             f"UPDATE video_job SET {due} WHERE due != NONE",
             f"UPDATE inbox SET {due} WHERE due != NONE",
+            "UPDATE video_job SET purge_due = time::now() - 1ms WHERE purge_due != NONE",
+            "UPDATE account SET close_due = time::now() - 1ms WHERE close_due != NONE",
         ]
         if leases:
             ended = "lease_until = time::now() - 1ms"
@@ -140,7 +142,7 @@ class Simulated:
         policy = replace(rig.runtime.services.policy, lookup_apart_s=0)
         if lease_s is not None:
             policy = replace(policy, lease_s=lease_s)
-        base = replace(rig.runtime.services, policy=policy, nudge=self._nudges)
+        base = replace(rig.runtime.services, policy=policy, nudge=self._nudges, poster=None)
         self.services = with_doors(base, doors, rig.wiring)
         runtime = replace(rig.runtime, services=self.services, nudges=self._nudges, holder=name)
         self._worker = running_worker(self.services, self._nudges, name)
@@ -253,7 +255,7 @@ class Simulated:
     async def _bury(self) -> None:
         _, left = await asyncio.wait(self._all(), timeout=BOUND_S)
         assert not left, f"a dead process goes on: {left}"
-        for queue in (self._nudges.light, self._nudges.heavy):
+        for queue in (self._nudges.light, self._nudges.heavy, self._nudges.idle):
             while not queue.empty():
                 queue.get_nowait()
                 queue.task_done()

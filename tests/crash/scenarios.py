@@ -29,6 +29,9 @@ class Scenario:
     ends: frozenset[str] = frozenset({"ready"})
     before: tuple[Fault, ...] = ()
     cancels: IfFinished | None = None  # its owner gives the job up once fal has it
+    deletes: bool = False  # its owner deletes it once it has ended
+    closes: bool = False  # its owner's account is closed once there is a job
+    together: int = 0  # so many faults may share a life: none leads past another one's point
     closed_too_early: bool = False  # the job has been failed when fal's success arrives
     double_click: bool = False
     lease_s: float | None = None
@@ -80,6 +83,15 @@ SCENARIOS: Final = (
     ),
     Scenario(name="cancelled in vain, kept", cancels=IfFinished.KEEP),
     Scenario(name="cancelled in vain", cancels=IfFinished.DISCARD, ends=CANCELLED),
+    # What nobody can read is parked, and goes with the job.
+    Scenario(name="deleted", webhook=Webhook.POISONED, deletes=True, together=9),
+    Scenario(
+        name="account closed",
+        fal=("delay=600",),
+        closes=True,
+        together=9,
+        ends=frozenset({"cancelled", "failed", "ready"}),
+    ),
     Scenario(
         name="key refused while asked",
         webhook=Webhook.STALE,

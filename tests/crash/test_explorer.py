@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -24,8 +24,13 @@ from tests.crash.rig import Rig
 SHARDS = 3  # so that test processes can share the work
 LONG_SHARDS = 30
 TOGETHER = 3  # faults in a life; one alone where that leads past another's point
-PAIRS = 30
+PAIRS = 16
 LONG_PAIRS = 600
+
+
+def of_today(runs: Sequence[Run]) -> Sequence[Run]:
+    """Every second life, the others tomorrow; all of them where EXPLORE=whole, as in CI."""
+    return runs if os.environ.get("EXPLORE") == "whole" else runs[seed() % 2 :: 2]
 
 
 def seed() -> int:
@@ -52,7 +57,8 @@ async def test_a_job_survives_every_fault_at_every_point(
     rig: Rig, surveyed: Map, shard: int
 ) -> None:
     """F1, F2, F9, F37, F39, F45, F55, F56, F58, F60, F65, F67, F73: struck anywhere."""
-    runs = packed(singles(surveyed, seed()), TOGETHER)[shard::SHARDS]
+    # The same points for two days, so that each half of them is had.
+    runs = of_today(packed(singles(surveyed, seed() // 2), TOGETHER)[shard::SHARDS])
     failed = [each for each in await outcomes(rig, runs, all_must_strike=True) if each.problems]
     assert not failed, f"CRASH_SEED={seed()}: {report(failed)}"
 

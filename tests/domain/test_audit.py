@@ -66,10 +66,14 @@ FAILED = dataclasses.replace(
 )
 
 
+DELETED = dataclasses.replace(READY, library_key=None, deleted=True, purge_due=NOW)
+
+
 def test_rows_that_agree_violate_nothing() -> None:
     assert check_account(ACCOUNT) == []
     parked = dataclasses.replace(OPEN, due=None, parked=True)
-    for job in (OPEN, READY, FAILED, parked):
+    purged = dataclasses.replace(DELETED, purge_due=None, purged=True)
+    for job in (OPEN, READY, FAILED, DELETED, purged, parked):
         assert check_job(job) == []
 
 
@@ -124,6 +128,11 @@ def test_a_negative_amount_is_found_even_if_everything_adds_up() -> None:
         (FAILED, {"settlement": None}, Invariant.SETTLED_ONCE),
         (FAILED, {"has_error": False}, Invariant.CLOSED_BY_VERDICT),
         (FAILED, {"library_key": "k"}, Invariant.DELIVERED),
+        (DELETED, {"library_key": "k"}, Invariant.DELIVERED),
+        (DELETED, {"purge_due": None}, Invariant.PURGED),
+        (READY, {"purge_due": NOW}, Invariant.PURGED),
+        (READY, {"purged": True}, Invariant.PURGED),
+        (OPEN, {"deleted": True, "purge_due": NOW}, Invariant.PURGED),
     ],
 )
 def test_a_job_whose_rows_disagree_violates_that_invariant(

@@ -3,6 +3,7 @@
 HURRY=0.05 makes every wait that no setting shortens so much shorter: a test run in another time.
 POISON=FILE makes the process SIGKILL itself whenever it is about to store the video of the job
 that the file names: what an input that kills its worker looks like.
+POSTERS=off makes no thumbnails: hundreds of them would be most of what a fleet's test costs.
 """
 
 import os
@@ -31,6 +32,8 @@ def main(environ: Mapping[str, str]) -> int:
         hurry(float(by))
     if note := environ.get("POISON"):
         poison(Path(note))
+    if environ.get("POSTERS") == "off":
+        wiring.FramePoster = lambda: None  # type: ignore[assignment, attr-defined, misc]
     return __main__.main()
 
 

@@ -104,7 +104,7 @@ class Fleet:
             async for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
                 keys |= {each["Key"] for each in page.get("Contents", [])}
             uploads = await s3.list_multipart_uploads(Bucket=bucket)
-        videos = {key for key in keys if "/library/" in key}
+        videos = {key for key in keys if "/library/" in key and key.endswith(".mp4")}
         return videos, [each["Key"] for each in uploads.get("Uploads", [])]
 
 
@@ -114,7 +114,7 @@ async def running_fleet(
 ) -> AsyncIterator[Fleet]:
     """A fleet with a database and a bucket of its own. `hurry` below 1 alters its processes."""
     name = f"fleet-{secrets.token_hex(4)}"
-    bucket = {"R2_BUCKET": name, "HURRY": str(hurry)}
+    bucket = {"R2_BUCKET": name, "HURRY": str(hurry), "POSTERS": "off"}
     common = SETTINGS | bucket | engine.environment(name) | settings
     ports = [free_port() for _ in range(WEBS)]
     environments = [web_environment(stand, port, **common) for port in ports]

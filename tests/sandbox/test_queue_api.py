@@ -259,6 +259,14 @@ async def test_deleted_payloads_are_gone_with_their_file(user: FalUser) -> None:
     assert (await user.http.delete(path, headers={"Authorization": ""})).status_code == 401
 
 
+@pytest.mark.parametrize(("plan", "status"), [("payloads_503", 503), ("payloads_403", 403)])
+async def test_a_deletion_fails_as_often_as_asked(user: FalUser, plan: str, status: int) -> None:
+    handle = await user.accepted(f"drop,{plan}=2")
+    path = f"/v1/models/requests/{handle['request_id']}/payloads"
+    answers = [(await user.http.delete(path)).status_code for _ in range(3)]
+    assert answers == [status, status, 200]
+
+
 async def test_everything_is_counted_until_a_reset(user: FalUser) -> None:
     handle = await user.accepted()
     await user.completed(handle)
@@ -276,6 +284,7 @@ async def test_everything_is_counted_until_a_reset(user: FalUser) -> None:
         "results": 1,
         "cancels": 1,
         "listings": 0,
+        "deletions": 0,
         "jwks": 1,
         "files": 1,
         "deliveries": 1,

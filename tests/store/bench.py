@@ -43,6 +43,8 @@ TABLES: Final = (
     "template",
     "pause",
     "write_off",
+    "render_time",
+    "forgotten_request",
 )
 
 _numbers = itertools.count(1)

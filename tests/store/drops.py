@@ -238,7 +238,7 @@ MORE_DROPS = [
     ),
     Drop(
         "recover_late",
-        "IF $old.if_finished = 'discard' { RETURN 'unwanted' };",
+        "$old.if_finished = 'discard' OR",
         test_recovery.test_what_its_owner_gave_up_for_good_is_not_delivered,
         arguments={"choice": IfFinished.DISCARD, "outcome": Recovered.UNWANTED},
     ),

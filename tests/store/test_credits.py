@@ -10,7 +10,7 @@ from service.adapters.rows import account_record, job_record
 from service.adapters.store import SurrealStore
 from service.adapters.surreal_errors import Rejected, Thrown
 from service.domain.credits import Balance
-from service.domain.errors import NotFound
+from service.domain.errors import IdempotencyConflict, NotFound
 from service.domain.job import JobState
 from service.domain.templates import Template
 from service.ports import Applied, Reserved, Settled
@@ -27,6 +27,18 @@ async def test_a_grant_is_added_once_however_often_it_is_sent(store: SurrealStor
     assert first == again == Balance(available=10, reserved=0, captured=0, granted=10)
     assert bench.amounts(other) == (15, 0, 0, 15)
     assert await bench.ledger_kinds(store) == ["grant", "grant"]
+
+
+@pytest.mark.parametrize(("email", "amount"), [("bea@example.com", 10), (OWNER, 20)])
+async def test_another_grant_under_the_same_id_is_refused_and_not_taken_for_a_repeat(
+    store: SurrealStore, email: str, amount: int
+) -> None:
+    await store.grant(OWNER, 10, "g1")
+    await store.grant("bea@example.com", 1, "g2")
+    with pytest.raises(IdempotencyConflict, match="g1"):
+        await store.grant(email, amount, "g1")
+    assert await bench.credits_of(store, OWNER) == (10, 0, 0, 10)
+    assert await bench.credits_of(store, "bea@example.com") == (1, 0, 0, 1)
 
 
 async def test_a_grant_that_the_schema_refuses_is_not_taken_for_a_repeat(

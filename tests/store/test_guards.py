@@ -18,7 +18,9 @@ from service.adapters.surreal import Database, DatabaseSettings
 from service.domain.errors import ServiceError
 from service.domain.job import JobState
 from tests.store import test_credits, test_due, test_inbox, test_moves, test_submission
-from tests.store.bench import TABLES
+from tests.store.afterwards_drops import AFTERWARDS_DROPS
+from tests.store.bench import OWNER, TABLES
+from tests.store.delete_drops import DELETE_DROPS
 from tests.store.drops import MORE_DROPS, Drop
 
 moves = test_moves.test_a_move_happens_once_from_the_states_that_allow_it_and_from_no_other
@@ -41,9 +43,22 @@ DROPS = [
     ),
     Drop(
         "grant_credits",
-        "(SELECT id FROM ONLY $entry) = NONE",
+        "IF $old = NONE",
         test_credits.test_a_grant_is_added_once_however_often_it_is_sent,
-        "true",
+        "IF true",
+    ),
+    *(
+        Drop(
+            "grant_credits",
+            f"$old.{field} != ${field}",
+            test_credits.test_another_grant_under_the_same_id_is_refused_and_not_taken_for_a_repeat,
+            "false",
+            arguments,
+        )
+        for field, arguments in (
+            ("account", {"email": "bea@example.com", "amount": 10}),
+            ("credits", {"email": OWNER, "amount": 20}),
+        )
     ),
     Drop(
         "reserve",
@@ -105,11 +120,16 @@ DROPS = [
     ),
     Drop(
         "read_jobs",
-        "WHERE account = $account ORDER",
+        "account = $account AND deleted_at = NONE ORDER",
         pages,
-        "ORDER",
+        "deleted_at = NONE ORDER",
     ),
-    Drop("read_jobs", "account = $account AND created_at <=", pages, "created_at <="),
+    Drop(
+        "read_jobs",
+        "account = $account AND deleted_at = NONE AND created_at <=",
+        pages,
+        "created_at <=",
+    ),
     Drop("read_jobs", "created_at <= $last.created_at AND", pages),
     Drop("read_jobs", "AND (created_at < $last.created_at OR id < $before)", pages),
     Drop(
@@ -382,7 +402,7 @@ async def wiped(database: Database) -> SurrealStore:
     return SurrealStore(database)
 
 
-@pytest.mark.parametrize("drop", [*DROPS, *MORE_DROPS], ids=str)
+@pytest.mark.parametrize("drop", [*DROPS, *MORE_DROPS, *DELETE_DROPS, *AFTERWARDS_DROPS], ids=str)
 async def test_a_dropped_guard_is_noticed(memory: Database, drop: Drop) -> None:
     store = await wiped(memory)
     mutated = mutate(store._queries[drop.query], drop)

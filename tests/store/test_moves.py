@@ -69,6 +69,18 @@ NOTES: dict[str, tuple[frozenset[JobState], Act]] = {
     ),
     "cancel_accepted": (frozenset({JobState.SUBMITTED}), bench.accepted),
     "redrive": (frozenset(), lambda store, job: store.redrive(job.id)),  # none is parked
+    "begin_afterwards": (
+        frozenset({JobState.READY}),
+        lambda store, job: store.begin_afterwards(job.id, [LONG_S]),
+    ),
+    "set_thumbnail": (
+        frozenset({JobState.READY}),
+        lambda store, job: store.set_thumbnail(job.id, "users/0/library/x.jpg"),
+    ),
+    "drop_thumbnail": (
+        frozenset({JobState.READY}),
+        lambda store, job: store.drop_thumbnail(job.id),
+    ),
 }
 
 

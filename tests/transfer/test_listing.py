@@ -20,7 +20,7 @@ async def test_library_objects_are_listed_and_nothing_else(
     await bucket.put_video(KEY, "job-1", Bytes(small))
     await bucket.put_image("users/0123/start/job-1.png", b"png", "image/png")
     await bucket.put_image("elsewhere/library/job-2.mp4", b"?", "video/mp4")
-    assert [key async for key in bucket.videos()] == [KEY]
+    assert [key async for key in bucket.library()] == [KEY]
 
 
 async def test_a_listing_goes_on_after_its_first_page(bucket: R2Bucket, store: Store) -> None:
@@ -28,7 +28,7 @@ async def test_a_listing_goes_on_after_its_first_page(bucket: R2Bucket, store: S
     keys = [f"users/0/library/{number:04}.mp4" for number in range(PAGE + 2)]
     for key in keys:
         moto.put_object(BUCKET, key, b"")
-    assert [key async for key in bucket.videos()] == keys
+    assert [key async for key in bucket.library()] == keys
     assert store.proxy.sent("^GET .*list-type=2") == 2
 
 

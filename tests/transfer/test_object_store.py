@@ -49,7 +49,7 @@ async def test_a_video_is_stored_as_it_came(
     assert_stored(store, stored, body)
     answer = await _get(bucket.url(KEY, 60))
     assert answer.headers["Content-Type"] == "video/mp4"
-    assert answer.headers["Content-Disposition"] == 'inline; filename="job-1.mp4"'
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="job-1.mp4"'
     assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
     assert answer.content == body
     assert store.metadata()["job"] == "job-1"

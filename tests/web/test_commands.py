@@ -223,6 +223,17 @@ def test_a_file_that_is_missing_or_no_template_exits_with_1_and_says_why(
     assert not (tmp_path / "data").exists()
 
 
+def test_an_account_is_closed_and_says_what_is_left_of_it(call: Call) -> None:
+    unknown = call("accounts", "close", "ana@example.com")
+    assert (unknown.code, "no such account" in unknown.out) == (1, True)
+    call("credits", "grant", "ana@example.com", "100")
+    for _ in range(2):
+        closed = call("accounts", "close", "Ana@Example.com")
+        assert (closed.code, "no videos of it are left" in closed.out) == (0, True)
+    shown = json.loads(call("credits", "show", "ana@example.com", "--json").out)
+    assert shown["available"] == 100, "the books are kept"
+
+
 def test_credits_are_granted_once_per_id_and_shown(call: Call) -> None:
     first = call("credits", "grant", "Ana@Example.com", "100", "--id", "g1")
     assert first.code == 0, first.err

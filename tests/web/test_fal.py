@@ -18,7 +18,7 @@ from service.adapters.fal import (
     open_fal,
 )
 from service.commands.local import free_port
-from service.domain.errors import KeyRefused, Transient
+from service.domain.errors import InputHidden, KeyRefused, Transient
 from service.domain.job import Submission
 from service.domain.verdict import Broke, Missing, Pending, Refused, Rendered, Unusable, Verdict
 from service.ports import Accepted, Declined, NotAccepted, SubmitOutcome, Unknown
@@ -534,3 +534,63 @@ async def test_twenty_submissions_at_once_are_twenty_posts(pair: Pair) -> None:
     outcomes = await asyncio.gather(*(submit(fal) for _ in range(20)))
     assert {type(each) for each in outcomes} == {Accepted}
     assert len(raw.heard) == 20
+
+
+# ------------------------------------------------------------------------------------- deletion
+
+
+async def test_what_fal_stores_of_a_request_is_deleted_under_its_own_address(pair: Pair) -> None:
+    raw, fal = pair
+    raw.says(200, {"cdn_delete_results": [{"link": "https://x", "exception": None}]})
+    assert await fal.forget("a/../b?c") is None
+    [heard] = raw.heard
+    assert (heard.method, heard.target) == (
+        "DELETE",
+        "/v1/models/requests/a%2F..%2Fb%3Fc/payloads",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kept"),
+    [
+        (200, {}, None),
+        (200, b"<html>", None),
+        (204, b"", None),
+        (404, {}, None),
+        (410, {}, None),
+        (401, {}, "fal answered 401 to a deletion"),
+        (403, {}, "fal answered 403 to a deletion"),
+        (422, {}, "fal answered 422 to a deletion"),
+        (
+            200,
+            {"cdn_delete_results": [{"exception": "no"}, {"exception": None}, 3]},
+            "fal could not delete 1 of 3 files",
+        ),
+    ],
+)
+async def test_what_fal_says_to_a_deletion(
+    pair: Pair, status: int, body: Any, kept: str | None
+) -> None:
+    raw, fal = pair
+    raw.says(status, body)
+    assert await fal.forget("r1") == kept
+
+
+@pytest.mark.parametrize("status", [302, 402, 408, 429, 500, 503])
+async def test_a_deletion_that_may_work_later_is_tried_again(pair: Pair, status: int) -> None:
+    raw, fal = pair
+    raw.says(status, {})
+    with pytest.raises(Transient) as error:
+        await fal.forget("r1")
+    assert not isinstance(error.value, KeyRefused)
+
+
+async def test_a_request_without_its_input_is_no_riddle_if_it_was_deleted(pair: Pair) -> None:
+    raw, fal = pair
+    needle = "users/1/start/v1.png"
+    raw.says(200, {"items": [item(1), item(2, json_input=None), item(3, json_input=None)]})
+    with pytest.raises(InputHidden) as hidden:
+        await fal.find(MODEL, needle, SINCE, UNTIL, forgotten=["r2"])
+    assert hidden.value.request_ids == {"r3"}
+    found = await fal.find(MODEL, needle, SINCE, UNTIL, forgotten=["r2", "r3"])
+    assert [each.request_id for each in found] == ["r1"]

@@ -15,7 +15,7 @@ from service.adapters.rows import (
 )
 from service.adapters.store.base import QueryStore
 from service.domain.credits import Balance, LedgerEntry, account_name
-from service.domain.errors import NotFound
+from service.domain.errors import IdempotencyConflict, NotFound
 from service.domain.templates import Template
 
 NO_CREDITS: Final = Balance(available=0, reserved=0, captured=0, granted=0)
@@ -31,6 +31,10 @@ class AccountStore(QueryStore):
             email=name,
             credits=amount,
         )
+        if row is None:
+            raise IdempotencyConflict(
+                f"the grant {grant_id} was made to another account or of another amount"
+            )
         return to_balance(row)
 
     async def balance(self, email: str) -> Balance:

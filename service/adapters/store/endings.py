@@ -14,6 +14,7 @@ from service.adapters.rows import (
 )
 from service.adapters.store.base import QueryStore
 from service.domain.job import Job, JobError, JobState, enters_from
+from service.domain.policy import POSTER_GRACE_S
 from service.domain.write_offs import WriteOff
 from service.ports import Applied, Grounds, Recovered, Settled, StoredObject, Successor
 
@@ -109,6 +110,7 @@ class EndingStore(QueryStore):
             object_key=stored.key,
             object_size=stored.size,
             object_sha256=stored.sha256,
+            thumbnail_grace=seconds(POSTER_GRACE_S),
         )
         return Settled(outcome)
 

@@ -31,6 +31,14 @@ class WorkStore(QueryStore):
             raise Transient("this job is in a state that only newer code knows")
         return job
 
+    async def versions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        rows = await self._read("read_versions", jobs=[job_record(each) for each in job_ids])
+        return {str(row["id"].id): row["version"] for row in rows}
+
+    async def jobs_named(self, job_ids: Sequence[str]) -> list[Job]:
+        rows = await self._read("read_jobs_named", jobs=[job_record(each) for each in job_ids])
+        return [job for row in rows if (job := _readable(row)) is not None]
+
     async def jobs(self, email: str, *, before: str | None, limit: int) -> list[Job]:
         cursor = None if before is None else job_record(before)
         rows = await self._read(
