@@ -1,6 +1,7 @@
 """What the outside sees: rows as the JSON of the interface (camelCase, RFC 3339 instants)."""
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -104,7 +105,7 @@ def eta_s(job: Job) -> int | None:
     match job.state:
         case JobState.SUBMITTED:
             left = _usual_s(job) - _elapsed_s(job)
-            return int(left) if left > 0 else None
+            return math.ceil(left) if left > 0 else None
         case JobState.RESERVED | JobState.SUBMITTING:
             return _usual_s(job) or None
         case _:

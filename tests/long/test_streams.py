@@ -87,7 +87,7 @@ async def reads(web: Web, email: str, job_id: str) -> tuple[float, float]:
 
 
 async def test_a_thousand_streams_do_not_slow_status_reads(tmp_path: Path) -> None:
-    """F32: nobody polls, and those who wait do not stand in the way of those who ask."""
+    """Nobody polls, and those who wait do not stand in the way of those who ask."""
     emails = [f"owner{at}@long.example" for at in range(OWNERS)]
     database = {"SURREALDB_URL": f"surrealkv://{tmp_path / 'data'}"}
     async with sandbox_process(tmp_path, "--slots", "1000") as stand:
