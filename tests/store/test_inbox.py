@@ -170,7 +170,7 @@ async def test_a_delivery_for_an_unknown_job_is_still_kept_and_closed(store: Sur
 async def test_what_a_delivery_said_can_never_be_changed(store: SurrealStore) -> None:
     await store.record_delivery(delivery(), grace_s=LONG_S)
     for change in ("body = <bytes>'x'", "request_id = 'x'", "user_id = 'x'", "stale = true"):
-        with pytest.raises(Rejected, match="readonly|must conform"):
+        with pytest.raises(Rejected, match=r"readonly|must conform"):
             await store.database.write(f"UPDATE inbox SET {change}")
     await store.database.write("UPDATE inbox SET body = <bytes>''")  # as deleting does
     with pytest.raises(Rejected, match="must conform"):
