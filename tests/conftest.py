@@ -1,5 +1,6 @@
 """Fixtures every test may use. Real parts throughout; each world is its own."""
 
+import itertools
 import logging
 import os
 import time
@@ -10,11 +11,12 @@ import pytest
 from service.adapters import surreal
 from service.sandbox.object_store import ObjectStore, object_store
 from tests import fault_table
+from tests.parts import thorough
 from tests.world import World, open_world
 
-SLOW = ("quality", "processes")  # folders whose tests start tools and services
-# One worker explores: what it needs takes long to set up.
-TOGETHER = "crash"
+# Folders whose tests take seconds, or share what takes seconds to start: each stays with one worker
+# and begins its share, so that none of them ends the run alone.
+TOGETHER = (("crash",), ("browser", "frontend", "quality"), ("processes",))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,17 +34,26 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that take seconds start each worker's share: none of them ends the run alone."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is for CI, and order the rest as the workers will divide it."""
+    if not thorough():
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    together = [item for item in items if item.path.parent.name == TOGETHER]
-    slow = [item for item in items if item.path.parent.name in SLOW]
-    quick = [item for item in items if item.path.parent.name not in {*SLOW, TOGETHER}]
-    starts = [together, *(slow[number :: workers - 1] for number in range(workers - 1))]
-    items[:] = slow if workers == 1 else []
+    starts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for number, folders in enumerate(TOGETHER):
+        starts[number % workers] += [each for each in items if each.path.parent.name in folders]
+    started = set(map(id, itertools.chain(*starts)))
+    others = [item for item in items if id(item) not in started]
+    items.clear()
     for number, start in enumerate(starts):
-        share = quick[len(quick) * number // workers : len(quick) * (number + 1) // workers]
-        items += start + share
+        # What remains is divided evenly, as the scheduler does it.
+        size = (sum(map(len, starts[number:])) + len(others)) // (workers - number)
+        share = max(size - len(start), 0)
+        items += start + others[:share]
+        del others[:share]
+    items += others
 
 
 @pytest.fixture(scope="session", autouse=True)

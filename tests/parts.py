@@ -17,6 +17,11 @@ INSTALL_S: Final = 300  # a download of some 100 MB, once per machine
 _DONE: Final = ".installed"
 
 
+def thorough() -> bool:
+    """Whether every variation is tried, as in CI (THOROUGH=1), or what fits in five minutes."""
+    return bool(os.environ.get("THOROUGH"))
+
+
 def missing(reason: str) -> NoReturn:
     """Skip the test that is running, or fail it where every part has to be there."""
     if os.environ.get("REQUIRE_ALL_PARTS"):

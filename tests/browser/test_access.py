@@ -102,7 +102,7 @@ async def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     assert await wrong(walk, service, visitor, EVERY_DAY) == {}
 
 
-@pytest.mark.long
+@pytest.mark.thorough
 @pytest.mark.parametrize("walk", WALKS)
 async def test_axe_finds_nothing_in_the_other_schemes_and_sizes(
     service: Site, visitor: Visitor, walk: Walk

@@ -46,10 +46,10 @@ async def test_a_double_click_is_one_job_and_charged_once(
     ("stage", "choice"),
     [
         ("delay", "#cancel-discard"),
-        pytest.param("delay", "#cancel-keep", marks=pytest.mark.long),
+        pytest.param("delay", "#cancel-keep", marks=pytest.mark.thorough),
         # A job that has left fal's queue has no webhook: the sweep asks, seconds later.
-        pytest.param("queue", "#cancel-discard", marks=pytest.mark.long),
-        pytest.param("queue", "#cancel-keep", marks=pytest.mark.long),
+        pytest.param("queue", "#cancel-discard", marks=pytest.mark.thorough),
+        pytest.param("queue", "#cancel-keep", marks=pytest.mark.thorough),
     ],
 )
 async def test_a_cancel_that_the_provider_follows_gives_the_credits_back(
@@ -77,7 +77,7 @@ async def made_in_spite(service: Site, visit: Visit, choice: str) -> tuple[str, 
     return job_id, tab, visitor
 
 
-@pytest.mark.long
+@pytest.mark.thorough
 async def test_a_video_that_is_made_in_spite_of_a_cancel_is_what_its_owner_chose(
     service: Site, visit: Visit
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_render_that_takes_longer_than_usual_is_said_to(
     assert tab.completed() == []
 
 
-@pytest.mark.long
+@pytest.mark.thorough
 async def test_a_lost_webhook_delays_a_video_and_no_more(
     impatient: World, visitor: Visitor
 ) -> None:

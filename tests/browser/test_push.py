@@ -50,7 +50,8 @@ async def complete_behind(url: str, visit: Visit, service: Site, habit: str) -> 
     [
         ("events answered 404",),
         pytest.param(
-            ("events answered 502", "waiting forgotten", "waiting refused"), marks=pytest.mark.long
+            ("events answered 502", "waiting forgotten", "waiting refused"),
+            marks=pytest.mark.thorough,
         ),
     ],
 )
@@ -66,7 +67,7 @@ async def test_pages_behind_proxies_that_break_push_complete_by_other_ways(
         assert each[READ + HELD] + each[READ] <= FRENZY, habit
 
 
-@pytest.mark.long
+@pytest.mark.thorough
 async def test_a_proxy_that_holds_events_back_is_noticed(
     service: Site, visit: Visit, proxies: dict[str, str]
 ) -> None:

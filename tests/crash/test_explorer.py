@@ -20,6 +20,7 @@ from tests.crash.explorer import (
 )
 from tests.crash.life import Run
 from tests.crash.rig import Rig
+from tests.parts import thorough
 
 SHARDS = 3  # so that test processes can share the work
 LONG_SHARDS = 30
@@ -29,8 +30,8 @@ LONG_PAIRS = 600
 
 
 def of_today(runs: Sequence[Run]) -> Sequence[Run]:
-    """Every second life, the others tomorrow; all of them where EXPLORE=whole, as in CI."""
-    return runs if os.environ.get("EXPLORE") == "whole" else runs[seed() % 2 :: 2]
+    """Every second life, the others tomorrow; all of them with THOROUGH=1, as in CI."""
+    return runs if thorough() else runs[seed() % 2 :: 2]
 
 
 def seed() -> int:

@@ -4,11 +4,12 @@ import contextlib
 
 import pytest
 
+from tests.parts import thorough
 from tests.processes.campaign import Campaign
 from tests.processes.fleet import Fleet
 from tests.world import eventually
 
-JOBS = 120
+JOBS = 120 if thorough() else 60
 DELIVERED_S = 60.0  # the longest pause between two attempts, several times over
 QUIET_S = 200.0  # some ten seconds on an idle machine
 

@@ -69,7 +69,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine" in metafunc.fixturenames:
         overlaps = metafunc.definition.get_closest_marker("overlapping") is not None
         engines = ENGINES if overlaps else [each for each in ENGINES if each != "mem"]
-        metafunc.parametrize("engine", engines, indirect=True, scope="session")
+        # Where each test migrates a database of its own, the engine that a company has comes first.
+        costly = metafunc.definition.get_closest_marker("migrating") is not None
+        params = [
+            pytest.param(each, marks=[pytest.mark.thorough] if costly and each != "server" else [])
+            for each in engines
+        ]
+        metafunc.parametrize("engine", params, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
