@@ -15,7 +15,7 @@ export interface JobStatus {
   status: JobState;
   /** Percent, 0 to 100. */
   progress: number;
-  /** An estimate by this provider's recent videos; null where nobody can tell. */
+  /** By what this provider usually takes; null where nobody can tell. */
   etaSeconds: number | null;
   /** Where the video is, once it is completed. */
   url: string | null;

@@ -10,6 +10,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.browser.site import Site, running_site
 from tests.browser.tab import Tab, Visitor
+from tests.loops import share_loop
 from tests.parts import program
 from tests.world import SOON_S
 
@@ -20,10 +21,7 @@ expect.set_options(timeout=SOON_S * 1000)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for this directory, as its browser and its service serve all of its tests."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
+    share_loop(items, Path(__file__).parent)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")

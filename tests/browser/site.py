@@ -127,6 +127,7 @@ async def finish(fal_url: str, brand: str) -> None:
             ids = [each["request_id"] for each in asked if brand in each["prompt"]]
             if not ids:
                 return None
+            assert len(ids) == 1, f"{brand!r} is not the brand of one job alone"
             told = await fal.post(f"/sandbox/redeliver/{ids[0]}")
             return True if told.is_success else None  # 409: it renders yet
 

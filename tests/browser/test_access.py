@@ -40,7 +40,7 @@ async def ordering(service: Site, visitor: Visitor, tab: Tab) -> AsyncIterator[s
 
 
 async def watching(service: Site, visitor: Visitor, tab: Tab) -> AsyncIterator[str]:
-    brand = "looked-at-video"
+    brand = f"looked-at by {visitor.email}"  # this walk is taken twice
     await tab.open()
     job_id = await tab.animate(brand, f"{UNTIL_FINISHED},bytes=100000,slow_file=60000")
     await service.finish(brand)

@@ -11,6 +11,7 @@ import pytest_asyncio
 from service.sandbox.object_store import ObjectStore
 from tests.crash.explorer import Map, survey
 from tests.crash.rig import Rig, open_rig
+from tests.loops import share_loop
 
 # moto answers a part of an aborted upload with a page of traceback, and a line for each request
 # costs more than some requests.
@@ -22,10 +23,7 @@ QUIETED: Final = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    share_loop(items, Path(__file__).parent, "session")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,16 +12,14 @@ from service.adapters.surreal import DatabaseSettings
 from tests.engine.pools import open_stores, wipe
 from tests.engine.proxy import Proxy, running_proxy
 from tests.engine.server import Engine, shared_engine
+from tests.loops import share_loop
 
 POOLS = 8
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for this directory, as its pools serve all of its tests."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
+    share_loop(items, Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

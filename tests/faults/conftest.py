@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from service.sandbox.object_store import ObjectStore
+from tests.loops import share_loop
 from tests.web.deliveries import SEED
 from tests.world import TINY, World, open_world
 
@@ -23,10 +24,7 @@ KEPT: Final = {"schema_migration", "template"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for this directory, as one world serves nearly all of its tests."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
+    share_loop(items, Path(__file__).parent)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")

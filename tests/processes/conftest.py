@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.engine.server import running_engine
+from tests.loops import share_loop
 from tests.processes.fleet import HURRY, Fleet, running_fleet
 from tests.processes.running import Stand, sandbox_process
 
@@ -16,10 +17,7 @@ SANDBOX = ("--slots", "64", "--time-scale", "0.05")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for this directory, as its processes serve all of its tests."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
+    share_loop(items, Path(__file__).parent)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")

@@ -16,6 +16,7 @@ from service.adapters.migrate import find_migrations, migrate
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
 from tests.engine.server import shared_engine
+from tests.loops import share_loop
 from tests.store.bench import TABLES
 
 ENGINES = ("mem", "surrealkv", "server")
@@ -55,10 +56,7 @@ def settings_of(engine: str, folder: Path) -> DatabaseSettings:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for this directory, as one engine serves all of its tests."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    share_loop(items, Path(__file__).parent, "session")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

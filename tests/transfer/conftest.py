@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 from service.adapters.object_store import BucketSettings, R2Bucket, open_bucket
 from service.adapters.outbound import DownloadLimits, OutboundPolicy, guarded_client
 from service.adapters.video_source import HttpVideoSource
+from tests.loops import share_loop
 from tests.r2.simulator import Simulator, simulator
 from tests.transfer.samples import MIB
 from tests.transfer.servers import FaultCdn, S3FaultProxy, ServerThread
@@ -40,10 +41,7 @@ DOWNLOADS = DownloadLimits(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for this directory, as one client serves all of its tests."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    share_loop(items, Path(__file__).parent, "session")
 
 
 @pytest.fixture(scope="session")

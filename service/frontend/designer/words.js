@@ -52,7 +52,7 @@ export function progressWords(job, { percent, secondsLeft }) {
 /** The same where there is room to say what the estimate rests on. */
 export function fullProgressWords(job, now) {
   const words = progressWords(job, now);
-  return now.secondsLeft ? `${words}, judged by this provider's recent videos` : words;
+  return now.secondsLeft ? `${words}, by what this provider usually takes` : words;
 }
 
 function left(count) {
