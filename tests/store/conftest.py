@@ -62,18 +62,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What does not overlap answers alike on mem:// and surrealkv://, which are one build.
 
-    All other tests of the service run on mem://, so the default engine is the one taken here.
+    All other tests of the service run on mem://, so the default engine is the one taken here. On a
+    server it runs in CI; what overlaps runs there every day.
     """
     if "engine" in metafunc.fixturenames:
         overlaps = metafunc.definition.get_closest_marker("overlapping") is not None
-        engines = ENGINES if overlaps else [each for each in ENGINES if each != "mem"]
-        # Where each test migrates a database of its own, the engine that a company has comes first.
-        costly = metafunc.definition.get_closest_marker("migrating") is not None
-        params = [
-            pytest.param(each, marks=[pytest.mark.thorough] if costly and each != "server" else [])
-            for each in engines
-        ]
-        metafunc.parametrize("engine", params, indirect=True, scope="session")
+        one_of_each = ["surrealkv", pytest.param("server", marks=pytest.mark.thorough)]
+        engines = ENGINES if overlaps else one_of_each
+        metafunc.parametrize("engine", engines, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

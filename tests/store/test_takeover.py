@@ -20,8 +20,6 @@ from service.ports import Applied, Reserved, Settled
 from tests.store import bench
 from tests.store.bench import PRICE
 
-pytestmark = pytest.mark.migrating
-
 Row = dict[str, Any]
 
 SCHEMALESS = "DEFINE TABLE video_job SCHEMALESS;"
