@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 1.0  # how late a change made by another process is seen
 BATCH: Final = 500  # jobs in one query
+TASK: Final = "look at watched jobs"
 
 
 class Closed(Exception):
@@ -80,7 +81,7 @@ class Watcher:
         watch = Watch(job.id, job.version)
         self._watches.setdefault(job.id, set()).add(watch)
         if self._looking is None:
-            self._looking = asyncio.create_task(self._look_forever())
+            self._looking = asyncio.create_task(self._look_forever(), name=TASK)
         try:
             yield watch
         finally:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from service.domain.job import Job
 from tests.world import World
 
 EVENTS = "/api/templates/video/events"
@@ -49,3 +50,21 @@ async def watching(world: World, job_id: str, email: str, **headers: str) -> Asy
         assert answer.status_code == 200, await answer.aread()
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         yield Events(answer.aiter_lines())
+
+
+class Flaky:
+    """A store whose reads of many jobs fail now and then, as one behind a bad network would."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.failures: list[Exception] = []
+        self.looks = 0
+
+    async def versions(self, job_ids: list[str]) -> dict[str, int]:
+        self.looks += 1
+        if self.failures:
+            raise self.failures.pop()
+        return dict.fromkeys(job_ids, self.job.version)
+
+    async def jobs_named(self, job_ids: list[str]) -> list[Job]:
+        return [self.job] * len(job_ids)

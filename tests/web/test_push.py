@@ -12,16 +12,15 @@ import pytest
 
 from service.adapters.rows import job_record
 from service.domain.errors import Transient
-from service.domain.job import Job
 from service.ports import Store
 from service.sandbox.object_store import ObjectStore
 from service.web import events
 from service.web import watching as watching_module
 from service.web.streams import MAX_PER_OWNER
-from service.web.watching import Closed, Watcher
+from service.web.watching import TASK, Closed, Watcher
 from tests.web.deliveries import SILENT, silent_job
 from tests.web.forms import check_problem, fresh_email
-from tests.web.push import EVENTS, watching
+from tests.web.push import EVENTS, Flaky, watching
 from tests.world import World, eventually, open_world
 
 on_shared = pytest.mark.asyncio(loop_scope="package")
@@ -293,24 +292,6 @@ async def test_a_stop_ends_streams_and_waits_in_order(s3: ObjectStore) -> None:
     assert streams(world) == 0
 
 
-class Flaky:
-    """A store whose reads of many jobs fail now and then, as one behind a bad network would."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.failures: list[Exception] = []
-        self.looks = 0
-
-    async def versions(self, job_ids: list[str]) -> dict[str, int]:
-        self.looks += 1
-        if self.failures:
-            raise self.failures.pop()
-        return dict.fromkeys(job_ids, self.job.version)
-
-    async def jobs_named(self, job_ids: list[str]) -> list[Job]:
-        return [self.job] * len(job_ids)
-
-
 @on_shared
 async def test_a_look_that_fails_makes_nobody_wait_for_longer_than_the_next(
     shared: World, monkeypatch: pytest.MonkeyPatch
@@ -327,6 +308,11 @@ async def test_a_look_that_fails_makes_nobody_wait_for_longer_than_the_next(
     assert store.looks == 3
 
 
+def looking() -> list[str]:
+    """Who looks at watched jobs in this loop."""
+    return [each.get_name() for each in asyncio.all_tasks() if each.get_name() == TASK]
+
+
 @on_shared
 async def test_nothing_is_looked_at_while_nobody_waits(
     shared: World, monkeypatch: pytest.MonkeyPatch
@@ -339,11 +325,10 @@ async def test_nothing_is_looked_at_while_nobody_waits(
     for _ in range(2):  # and it begins again for the next one
         looks = store.looks
         with watcher.watch(job) as watch:
+            assert looking()
             assert await watch.next(0.1) is None
         assert store.looks > looks
-        looks = store.looks
-        await asyncio.sleep(0.1)  # five looks' time, in which nothing must happen
-        assert store.looks == looks
+        await eventually(lambda: later(not looking()))
     watcher.poke(job_id)
     watcher.close()
     with pytest.raises(Closed), watcher.watch(job):
