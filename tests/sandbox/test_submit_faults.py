@@ -41,7 +41,7 @@ async def test_a_slow_answer_leaves_an_accepted_request_to_the_impatient(user: F
         await user.http.post(
             f"/{KLING}",
             json={"prompt": "#sandbox:submit_slow=60", "image_url": user.image_url},
-            timeout=0.2,
+            timeout=httpx.Timeout(10, read=0.5),
         )
 
     assert (await user.counts())["accepted"] == 1

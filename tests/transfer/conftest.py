@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,13 @@ __all__ = ["simulator"]  # a fixture, and none of this directory alone
 DOWNLOADS = DownloadLimits(
     max_bytes=8 * MIB,
     connect_timeout_s=2,
-    answer_timeout_s=0.5,
-    idle_timeout_s=0.3,
     min_bytes_per_s=256 * 1024,
-    rate_window_s=0.2,
     total_timeout_s=20,
     max_reconnects=3,
     reconnect_pause_s=0.001,
 )
+# Only for a sender that falls silent: a busy machine is slow too.
+IMPATIENT = replace(DOWNLOADS, answer_timeout_s=0.5, idle_timeout_s=0.3, rate_window_s=0.2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -147,11 +147,23 @@ def body(store: Store, size: str) -> bytes:
     return store.body(size)
 
 
+@asynccontextmanager
+async def _source(limits: DownloadLimits) -> AsyncIterator[HttpVideoSource]:
+    policy = OutboundPolicy(allowed_hosts=("fal.media",), development=True)
+    async with guarded_client(policy, limits) as client:
+        yield HttpVideoSource(client, policy, limits)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def source() -> AsyncIterator[HttpVideoSource]:
-    policy = OutboundPolicy(allowed_hosts=("fal.media",), development=True)
-    async with guarded_client(policy, DOWNLOADS) as client:
-        yield HttpVideoSource(client, policy, DOWNLOADS)
+    async with _source(DOWNLOADS) as source:
+        yield source
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def impatient_source() -> AsyncIterator[HttpVideoSource]:
+    async with _source(IMPATIENT) as source:
+        yield source
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="session")

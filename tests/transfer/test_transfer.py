@@ -55,7 +55,6 @@ FAILURES = {
     "endless": (endless(length=False), SourceTooLarge),
     "cut, no ETag": (breaking(BODY, every=len(BODY) * 9 // 10, etag='W/"1"'), Transient),
     "cut, no length": (whole(BODY[:-1], length=False), NotAVideo),
-    "stalls": (stalling_after(MIB), Transient),
     "changes": (in_turn(breaking(BODY, every=MIB), whole(BODY, etag='"v2"')), Transient),
     "metadata service": (status(302, Location="http://169.254.169.254/latest"), SourceRefused),
 }
@@ -73,6 +72,16 @@ async def test_a_source_that_fails_leaves_no_object_and_no_upload(
     """F49, F50, F51, F52, F53: no object, no part of one, and an error that says what it was."""
     with pytest.raises(error):
         await transfer(source, bucket, cdn.url(handler))
+    assert store.object() is None
+    assert store.unfinished == 0
+
+
+async def test_a_source_that_stalls_leaves_no_object_and_no_upload(
+    impatient_source: HttpVideoSource, bucket: R2Bucket, store: Store, cdn: FaultCdn
+) -> None:
+    """F49: a sender that falls silent in the middle."""
+    with pytest.raises(Transient):
+        await transfer(impatient_source, bucket, cdn.url(stalling_after(MIB)))
     assert store.object() is None
     assert store.unfinished == 0
 

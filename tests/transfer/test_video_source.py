@@ -265,7 +265,9 @@ async def test_an_unreachable_source_is_transient(source: HttpVideoSource) -> No
 
 
 @pytest.mark.parametrize("sent", [0, MIB], ids=["no answer", "stall"])
-async def test_silence_ends_in_time(source: HttpVideoSource, cdn: FaultCdn, sent: int) -> None:
+async def test_silence_ends_in_time(
+    impatient_source: HttpVideoSource, cdn: FaultCdn, sent: int
+) -> None:
     """F49: a sender that stalls."""
 
     async def handle(exchange: Exchange) -> None:
@@ -275,10 +277,12 @@ async def test_silence_ends_in_time(source: HttpVideoSource, cdn: FaultCdn, sent
         await exchange.hang()
 
     with pytest.raises(Transient):
-        await download(source, cdn.url(handle))
+        await download(impatient_source, cdn.url(handle))
 
 
-async def test_a_sender_that_trickles_is_given_up(source: HttpVideoSource, cdn: FaultCdn) -> None:
+async def test_a_sender_that_trickles_is_given_up(
+    impatient_source: HttpVideoSource, cdn: FaultCdn
+) -> None:
     """F49: a slow-loris is cut off by the least rate."""
 
     async def handle(exchange: Exchange) -> None:
@@ -288,4 +292,4 @@ async def test_a_sender_that_trickles_is_given_up(source: HttpVideoSource, cdn: 
             await exchange.pause(0.01)
 
     with pytest.raises(Transient, match="bytes/s"):
-        await download(source, cdn.url(handle))
+        await download(impatient_source, cdn.url(handle))
