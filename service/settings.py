@@ -60,6 +60,8 @@ def _strong(value: SecretStr) -> SecretStr:
 Address = Annotated[str, AfterValidator(_address)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Pause = Annotated[float, Field(ge=0, le=86_400)]  # seconds between two runs; 0: none
+Days = Annotated[int, Field(ge=1, le=3_650)]
 
 
 class Settings(BaseModel):
@@ -87,6 +89,7 @@ class Settings(BaseModel):
     surrealdb_database: str = "main"
     surrealdb_username: str | None = None
     surrealdb_password: SecretStr | None = None
+    surrealdb_access_key: StrongSecret | None = None
 
     r2_endpoint_url: Address | None = None
     r2_bucket: str | None = None
@@ -99,11 +102,25 @@ class Settings(BaseModel):
     auth_audience: str | None = None
     auth_issuer: str | None = None
     auth_development_user: str | None = None
+    cors_origins: str = ""
+    ops_token: StrongSecret | None = None
+    metrics_token: StrongSecret | None = None
 
     reconcile_interval_s: Seconds = 15
     expected_render_s: Seconds | None = None
     lease_s: Seconds = 60
+    reconciler_port: int | None = Field(default=None, ge=0, le=65_535)
+    audit_interval_s: Pause = 900
+    webhook_canary_s: Pause = 600
+    otel_exporter_otlp_endpoint: Address | None = None
+
+    keep_deliveries_days: Days = 30
+    keep_parked_days: Days = 180
+    keep_start_images_days: Days = 30
+
     max_in_flight: int = Field(default=20, ge=1, le=10_000)
+    max_submissions_per_minute: int = Field(default=30, ge=1, le=10_000)
+    max_at_fal: int = Field(default=200, ge=1, le=100_000)
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024)
     max_image_pixels: int = Field(default=50_000_000, ge=10_000)
     max_video_bytes: int = Field(default=2 * 1024**3, ge=1024**2)
@@ -127,7 +144,16 @@ class Settings(BaseModel):
 
     @property
     def result_hosts(self) -> tuple[str, ...]:
-        return tuple(each.strip() for each in self.fal_result_hosts.split(",") if each.strip())
+        return _listed(self.fal_result_hosts)
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The sites whose pages may use the interface with a bearer token."""
+        return _listed(self.cors_origins)
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in value.split(",") if each.strip())
 
 
 _WORK: Final = (

@@ -188,7 +188,7 @@ def test_no_secret_is_in_an_error_about_the_settings() -> None:
 
 def test_a_secret_setting_is_declared_as_one() -> None:
     for name, info in Settings.model_fields.items():
-        secret = re.search("secret|password|_key$", name)
+        secret = re.search("secret|password|_key$|_token$", name)
         assert bool(secret) == ("SecretStr" in str(info.annotation)), name
 
 
