@@ -119,12 +119,22 @@ class Settings(BaseModel):
     keep_start_images_days: Days = 30
 
     max_in_flight: int = Field(default=20, ge=1, le=10_000)
-    max_submissions_per_minute: int = Field(default=30, ge=1, le=10_000)
+    max_submissions_per_minute: int = Field(default=120, ge=1, le=10_000)
     max_at_fal: int = Field(default=200, ge=1, le=100_000)
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024)
     max_image_pixels: int = Field(default=50_000_000, ge=10_000)
     max_video_bytes: int = Field(default=2 * 1024**3, ge=1024**2)
     max_webhook_bytes: int = Field(default=1024 * 1024, ge=4096, le=64 * 1024 * 1024)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for each in _listed(value):
+            parts = urlsplit(each)
+            whole = f"{parts.scheme}://{parts.netloc}"
+            if parts.scheme not in {"http", "https"} or not parts.hostname or each != whole:
+                raise ValueError(f"{each!r} is no origin such as https://app.example.com")
+        return value
 
     @field_validator("surrealdb_url")
     @classmethod
@@ -236,6 +246,8 @@ def _unsafe(settings: Settings) -> list[Problem]:
         for name in _OUTBOUND
         if str(getattr(settings, name) or "https://").startswith("http://")
     ]
+    if any(each.startswith("http://") for each in settings.allowed_origins):
+        problems.append(Problem("CORS_ORIGINS", "must all be https://"))
     if settings.auth_development_user:
         problems.append(Problem("AUTH_DEVELOPMENT_USER", "only with ENVIRONMENT=development"))
     return problems

@@ -23,6 +23,10 @@ LOCK_POLL_S: Final = 0.1
 # A comment, a quoted text, or any one character.
 _PIECES: Final = re.compile(r"--[^\n]*|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|.", re.DOTALL)
 
+# Built while others write; without CONCURRENTLY their rows would be missing from it for good.
+_INDEX: Final = re.compile(r"DEFINE INDEX OVERWRITE (\w+) ON (\w+) .*CONCURRENTLY", re.DOTALL)
+INDEX_POLL_S: Final = 0.1
+
 _BOOT: Final = """
 DEFINE TABLE IF NOT EXISTS schema_migration SCHEMAFULL;
 DEFINE FIELD IF NOT EXISTS checksum ON schema_migration TYPE string READONLY;
@@ -108,7 +112,7 @@ async def migrate(
                 continue
             await database.write(_LOCK, me=me, lock_for=LOCK_FOR)
             report(f"applying {migration.name}")
-            for line in await _apply(database, migration):
+            for line in await _apply(database, migration, me):
                 report(f"  {line}")
     finally:
         await database.write(_UNLOCK, me=me)
@@ -123,7 +127,7 @@ async def _acquire(database: Database, me: str) -> None:
             await asyncio.sleep(LOCK_POLL_S)
 
 
-async def _apply(database: Database, migration: Migration) -> list[str]:
+async def _apply(database: Database, migration: Migration, me: str) -> list[str]:
     """Run the statements one by one; what they say in words. Stops at the first that fails."""
     said = []
     for number, statement in enumerate(split_statements(migration.text), start=1):
@@ -134,6 +138,8 @@ async def _apply(database: Database, migration: Migration) -> list[str]:
             raise MigrationFailed(f"{where}: {error}") from error
         if isinstance(result, str):
             said.append(result)
+        if index := _INDEX.search(statement):
+            await _built(database, index[1], index[2], me)
     await database.write(
         _RECORD,
         repeatable=False,
@@ -141,6 +147,18 @@ async def _apply(database: Database, migration: Migration) -> list[str]:
         checksum=migration.checksum,
     )
     return said
+
+
+async def _built(database: Database, index: str, table: str, me: str) -> None:
+    """Return once an index is complete, holding the lock meanwhile. Raises MigrationFailed."""
+    while True:
+        building = (await database.read(f"INFO FOR INDEX {index} ON {table}"))["building"]
+        if building["status"] == "ready":
+            return
+        if building["status"] == "error":
+            raise MigrationFailed(f"the index {index} on {table}: {building.get('error')}")
+        await database.write(_LOCK, me=me, lock_for=LOCK_FOR)
+        await asyncio.sleep(INDEX_POLL_S)
 
 
 def split_statements(text: str) -> list[str]:

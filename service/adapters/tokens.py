@@ -24,6 +24,8 @@ class TokenSettings:
     keys: KeySet[jwt.PyJWK] | None = field(default=None, repr=False)
     audience: str | None = None
     issuer: str | None = None
+    # A token without an end is a password that nobody can change.
+    must_expire: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +78,10 @@ class Tokens:
                 issuer=settings.issuer,
                 leeway=LEEWAY_S,
                 # exp and nbf are checked where the issuer sets them; aud only if configured.
-                options={"verify_aud": settings.audience is not None},
+                options={
+                    "verify_aud": settings.audience is not None,
+                    "require": ["exp"] if settings.must_expire else [],
+                },
             )
         except jwt.ExpiredSignatureError as error:
             raise SignInRequired("the sign-in has expired; sign in again") from error

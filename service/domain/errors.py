@@ -82,6 +82,16 @@ class TooManyInFlight(ServiceError):
     code = "too_many_in_flight"
 
 
+class TooOften(ServiceError):
+    """An account orders faster than it may; `retry_after_s` later one more order is taken."""
+
+    code = "too_often"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class TooManyStreams(ServiceError):
     """As many requests wait for a job's changes as may. Reading the status still works."""
 

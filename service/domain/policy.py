@@ -20,6 +20,9 @@ class Policy:
     allow_retired_providers: bool = False
     lease_s: float = 60.0  # longer than any single storage call, short enough to recover soon
     max_in_flight: int = 20  # per account: half of fal's largest self-serve concurrency
+    # Far over what fal renders at a time, so its queue never runs dry; far under what would wait
+    # there for longer than the start images' links live.
+    max_at_fal: int = 200
     lookup_apart_s: float = 20.0  # two looks at fal's listing within this are one
     # How long an activity that fails for everybody is paused, after each failed probe.
     pause_s: tuple[float, ...] = (15.0, 30.0, 60.0, 120.0, 300.0)

@@ -37,4 +37,8 @@ async def worked(services: Services, activity: Activity, gate: Gate) -> None:
 async def states_left_alone(services: Services) -> Collection[JobState]:
     """The states whose jobs a sweep should not take now: they wait in their place."""
     waits = {Activity.SUBMITTING: JobState.RESERVED, Activity.FINALISING: JobState.RENDERED}
-    return {waits[each.activity] for each in await services.store.pauses() if each.shut}
+    left = {waits[each.activity] for each in await services.store.pauses() if each.shut}
+    limit = services.policy.max_at_fal
+    if await services.store.count_at_fal(limit) >= limit:
+        left.add(JobState.RESERVED)
+    return left

@@ -25,8 +25,6 @@ async def page(request: Request) -> Response:
         headers={
             "Content-Security-Policy": content_policy(settings),
             "Cache-Control": REVALIDATE,
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
             "Cross-Origin-Opener-Policy": "same-origin",
             "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
         },
@@ -65,7 +63,6 @@ class Frontend(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         answer = await super().get_response(path, scope)
         answer.headers["Cache-Control"] = REVALIDATE
-        answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Access-Control-Allow-Origin"] = "*"
         return answer
 

@@ -28,9 +28,19 @@ STATUS: Final[Mapping[type[ServiceError], int]] = {
     errors.Invalid: 422,
     errors.TooManyInFlight: 429,
     errors.TooManyStreams: 429,
+    errors.TooOften: 429,
     errors.Transient: 503,
 }
-RETRY_AFTER_S: Final = "5"
+# Of refusals that are Starlette's and not ours.
+HTTP_CODES: Final[Mapping[int, str]] = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+}
+OTHER: Final = "bad_request"
+BUG: Final = "internal_error"
+PROBLEM: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 5
 
 
 def problem(
@@ -48,7 +58,7 @@ def problem(
         | more,
         status_code=status,
         headers=headers,
-        media_type="application/problem+json",
+        media_type=PROBLEM,
     )
 
 
@@ -65,7 +75,8 @@ async def answer_service_error(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.SignInRequired):
         headers["WWW-Authenticate"] = "Bearer"
     if status in {429, 503}:
-        headers["Retry-After"] = RETRY_AFTER_S
+        wait_s = error.retry_after_s if isinstance(error, errors.TooOften) else RETRY_AFTER_S
+        headers["Retry-After"] = str(wait_s)
     detail = str(error)
     if status >= 500:  # noqa: PLR2004 - HTTP's server errors
         log.warning("request failed", extra={"path": _route(request), "reason": detail})
@@ -78,9 +89,7 @@ async def answer_http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(
         error.status_code,
-        {404: "not_found", 405: "method_not_allowed", 408: "too_slow"}.get(
-            error.status_code, "bad_request"
-        ),
+        HTTP_CODES.get(error.status_code, OTHER),
         error.detail,
         headers=error.headers,
     )
@@ -98,7 +107,7 @@ async def answer_bug(request: Request, error: Exception) -> Response:
     # The server closes the connection after an unexpected error; the client is told so.
     headers = {"Connection": "close"}
     detail = "Something broke on our side; nothing was lost."
-    return problem(500, "internal_error", detail, headers=headers)
+    return problem(500, BUG, detail, headers=headers)
 
 
 def _route(request: Request) -> str:

@@ -6,13 +6,18 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 GRACEFUL_S: Final = 10  # answers under way; with the worker's 10 s under a container's 30 s
 KEEP_ALIVE_S: Final = 75  # longer than a proxy's 60 s, so that the proxy closes first
 MAX_CONNECTIONS: Final = 5_000
 BACKLOG: Final = 2_048
+HEAD_S: Final = 15.0  # a request's head must be there, and a rest that nobody reads be over
+MAX_HEAD_BYTES: Final = 16 * 1024  # the request line and all headers; more is answered 400
+UNACKNOWLEDGED_S: Final = 90  # a peer that takes nothing for so long is gone, whatever it says
 
 
 class _Server(uvicorn.Server):
@@ -21,6 +26,45 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's HTTP, but it waits for a request only so long.
+
+    uvicorn bounds the time between two requests and no other: a client that never ends its
+    headers, or dribbles on after its answer, would keep its connection for ever.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_client()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._client_is_to_go_on():
+            self._wait_for_client()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _client_is_to_go_on(self) -> bool:
+        """Whether a head has begun, or a body goes on after its answer."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
+
+    def _wait_for_client(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 async def serve(
@@ -36,6 +80,10 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             app,
+            http=_Protocol,
+            ws="none",
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            proxy_headers=False,  # nothing here depends on who a header says the client is
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -69,6 +117,9 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections have it too
+            timeout_ms = UNACKNOWLEDGED_S * 1000
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
         listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError:

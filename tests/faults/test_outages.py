@@ -66,7 +66,7 @@ async def test_a_batch_that_fal_finished_while_we_were_down_is_finished_at_a_bou
     for n in range(LOST):
         new = bench.new_job(f"lost{n}", email=owner, object_key=f"lost/{n}-{submission.request_id}")
         await store.reserve(new, max_in_flight=LOST, grace_s=600)
-        await store.begin_submission(new.id, grace_s=600)
+        await store.begin_submission(new.id, grace_s=600, max_at_fal=100)
         await store.record_submission(new.id, 1, submission, expected_s=600)
     await store.database.write(
         "UPDATE video_job SET due = time::now() - 3h, submitted_at = time::now() - 4h"

@@ -225,7 +225,7 @@ async def test_a_request_proven_broken_is_not_revived_by_its_own_late_answer(
     await world.until_state(job_id, "reserved")
     await world.quiet()
     store = world.runtime.store
-    job = await store.begin_submission(job_id, grace_s=60)
+    job = await store.begin_submission(job_id, grace_s=60, max_at_fal=100)
     assert job is not None
     assert await store.submission_void(job, "broke", retry_in_s=60, request_id="r1")
 

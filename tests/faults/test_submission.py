@@ -68,7 +68,7 @@ async def test_a_submission_that_never_reached_fal_is_made_again_only_after_proo
     job_id = await world.submit()
     await world.until_state(job_id, "reserved")
     await world.quiet()
-    job = await store.begin_submission(job_id, grace_s=60)
+    job = await store.begin_submission(job_id, grace_s=60, max_at_fal=100)
     assert job is not None
     assert await store.submission_unknown(job_id, job.submit_attempts, "died", grace_s=60)
     before = (await world.counts())["submits"]

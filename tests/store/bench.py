@@ -122,7 +122,7 @@ async def reserved_job(store: SurrealStore, **changes: Any) -> Job:
 
 
 async def begin(store: SurrealStore, job_id: str) -> Job | None:
-    return await store.begin_submission(job_id, grace_s=LONG_S)
+    return await store.begin_submission(job_id, grace_s=LONG_S, max_at_fal=100)
 
 
 async def record(store: SurrealStore, job: Job, request_id: str | None = None) -> bool:

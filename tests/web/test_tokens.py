@@ -337,3 +337,13 @@ async def test_the_development_user_signs_in_by_itself_but_not_past_a_bad_token(
             check_problem(answer, 401, "sign_in_required")
         answer = await world.http.get("/api/credits", headers={"Cookie": "session=x"})
         check_problem(answer, 401, "sign_in_required")
+
+
+async def test_in_production_a_sign_in_must_have_an_end() -> None:
+    endless = jwt.encode({"email": "ana@example.com"}, SECRET, "HS256")
+    lenient = Tokens(TokenSettings(secret=SECRET))
+    assert (await lenient.sign_in(endless)).expires_at is None
+    strict = Tokens(TokenSettings(secret=SECRET, must_expire=True))
+    with pytest.raises(SignInRequired):
+        await strict.sign_in(endless)
+    assert (await strict.sign_in(token())).email == "ana@example.com"

@@ -17,8 +17,13 @@ class SubmissionStore(QueryStore):
         )
         return Reserved(outcome)
 
-    async def begin_submission(self, job_id: str, *, grace_s: float) -> Job | None:
-        return await self._moved("begin_submission", job_id, grace=seconds(grace_s))
+    async def begin_submission(self, job_id: str, *, grace_s: float, max_at_fal: int) -> Job | None:
+        return await self._moved(
+            "begin_submission", job_id, grace=seconds(grace_s), max_at_fal=max_at_fal
+        )
+
+    async def count_at_fal(self, limit: int) -> int:
+        return int(await self._read("count_at_fal", limit=limit))
 
     async def record_submission(
         self, job_id: str, attempt: int, submission: Submission, *, expected_s: float
