@@ -16,12 +16,16 @@ COMMANDS: Final = {
     "web": "the web process; on an embedded database it also runs the reconciler",
     "reconciler": "the sidecar that finds what should have moved",
     "migrate": "apply the database migrations that are pending",
+    "doctor": "prove the configuration against the real services",
     "audit": "check the invariants of money, jobs and videos on live data",
-    "jobs": "list jobs, show one, redrive or give up what is parked",
+    "overview": "how everything stands: states, what is parked, due or paused",
+    "jobs": "list jobs, show one's receipt, redrive or give up what is parked",
     "inbox": "list fal's deliveries, show one, redrive what is parked",
-    "credits": "grant credits, show a balance",
+    "credits": "grant or refund credits, show a balance",
     "accounts": "close an account and delete its videos",
     "templates": "load templates, list them",
+    "pauses": "stop submitting or finalising by hand, and let it go on",
+    "operations": "what operators had done lately",
     "sandbox": "only the stand-ins for fal and R2",
 }
 

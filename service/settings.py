@@ -153,6 +153,11 @@ class Settings(BaseModel):
         return not self.surrealdb_url.startswith(("ws://", "wss://"))
 
     @property
+    def owns_database(self) -> bool:
+        """Whether there is a user who may define tables, and not only an identity for rows."""
+        return self.embedded or bool(self.surrealdb_username and self.surrealdb_password)
+
+    @property
     def result_hosts(self) -> tuple[str, ...]:
         return _listed(self.fal_result_hosts)
 
@@ -188,6 +193,14 @@ _OUTBOUND: Final = (
 
 def read_settings(environ: Mapping[str, str], needs: Needs) -> Settings:
     """The settings in `environ`. Raises SettingsError with every problem there is."""
+    settings, problems = judge_settings(environ, needs)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def judge_settings(environ: Mapping[str, str], needs: Needs) -> tuple[Settings, list[Problem]]:
+    """The settings in `environ`, what is broken left at its default, and every problem."""
     named = {
         name: environ[name.upper()] for name in Settings.model_fields if name.upper() in environ
     }
@@ -205,10 +218,7 @@ def read_settings(environ: Mapping[str, str], needs: Needs) -> Settings:
     else:
         broken = set()
     missing = [each for each in _missing(settings, needs) if each.setting.lower() not in broken]
-    problems += missing + _unsafe(settings)
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    return settings, problems + missing + _unsafe(settings)
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> Problem:
@@ -217,8 +227,9 @@ def _problem(location: tuple[int | str, ...], message: str) -> Problem:
 
 def _missing(settings: Settings, needs: Needs) -> list[Problem]:
     problems = []
-    if not settings.embedded and not (settings.surrealdb_username and settings.surrealdb_password):
-        problems.append(Problem("SURREALDB_USERNAME", "a server needs it and SURREALDB_PASSWORD"))
+    if not settings.embedded and not (settings.owns_database or settings.surrealdb_access_key):
+        needed = "a server needs it and SURREALDB_PASSWORD, or SURREALDB_ACCESS_KEY"
+        problems.append(Problem("SURREALDB_USERNAME", needed))
     if needs is not Needs.DATABASE:
         problems += [
             Problem(name.upper(), "is required")

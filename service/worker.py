@@ -7,19 +7,24 @@ the queue is full, or lost with the process, costs a wait until the next sweep a
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from service.domain.errors import Transient
 from service.flows.afterwards import afterwards
+from service.flows.audit_runs import audit_if_due
 from service.flows.cancel import stop
 from service.flows.delete import purge
 from service.flows.finalise import finalise
 from service.flows.receive import handle
 from service.flows.reconcile import sweep_once
+from service.flows.retention import keep_once
 from service.flows.submit import send
-from service.ports import Services
+from service.ports import AuditStore, Services
+from service.ports.audits import AuditRuns
+from service.ports.signals import Count
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +32,17 @@ QUEUE_LIMIT: Final = 1_000  # nudges; beyond it the sweep is the better schedule
 LIGHT_WORKERS: Final = 8  # submissions and deliveries: one call each, mostly waiting
 HEAVY_WORKERS: Final = 4  # transfers: each holds up to four parts of 8 MiB
 IDLE_WORKERS: Final = 1  # thumbnails: a decoder each, and nobody waits for one
+# A sweep that has not come round by then hangs: its own calls are all bounded.
+STUCK_INTERVALS: Final = 10
+STUCK_AFTER_S: Final = 60.0
+AUDIT_LOOKS: Final = 10  # per interval, at whether an audit is due
+RETENTION_LOOK_S: Final = 600.0  # at whether the hour is over, which one small write tells
 DRAIN_S: Final = 10.0  # a stop waits this long for light work; transfers give back their lease
 
 # What to do for a name (a job's or an inbox entry's), as the holder this process is.
 Action = Callable[[Services, str, str], Coroutine[Any, Any, object]]
-Queue = asyncio.Queue[tuple[str, Action]]
+Work = tuple[str, str, Action]  # what kind of name it is, the name, what to do
+Queue = asyncio.Queue[Work]
 
 
 class Nudges:
@@ -43,22 +54,22 @@ class Nudges:
         self.idle: Queue = asyncio.Queue(QUEUE_LIMIT)
 
     def submission(self, job_id: str) -> None:
-        _put(self.light, job_id, lambda services, name, _: send(services, name))
+        _put(self.light, "job_id", job_id, lambda services, name, _: send(services, name))
 
     def delivery(self, entry_id: str) -> None:
-        _put(self.light, entry_id, lambda services, name, _: handle(services, name))
+        _put(self.light, "entry_id", entry_id, lambda services, name, _: handle(services, name))
 
     def finalisation(self, job_id: str) -> None:
-        _put(self.heavy, job_id, finalise)
+        _put(self.heavy, "job_id", job_id, finalise)
 
     def cancellation(self, job_id: str) -> None:
-        _put(self.light, job_id, lambda services, name, _: stop(services, name))
+        _put(self.light, "job_id", job_id, lambda services, name, _: stop(services, name))
 
     def purge(self, job_id: str) -> None:
-        _put(self.light, job_id, lambda services, name, _: purge(services, name))
+        _put(self.light, "job_id", job_id, lambda services, name, _: purge(services, name))
 
     def afterwards(self, job_id: str) -> None:
-        _put(self.idle, job_id, lambda services, name, _: afterwards(services, name))
+        _put(self.idle, "job_id", job_id, lambda services, name, _: afterwards(services, name))
 
     async def quiet(self) -> None:
         """Return once everything nudged so far is done: light work nudges heavy, that idle."""
@@ -67,11 +78,11 @@ class Nudges:
         await self.idle.join()
 
 
-def _put(queue: Queue, name: str, act: Action) -> None:
+def _put(queue: Queue, kind: str, name: str, act: Action) -> None:
     try:
-        queue.put_nowait((name, act))
+        queue.put_nowait((kind, name, act))
     except asyncio.QueueFull:
-        log.warning("nudge dropped: the sweep will find it", extra={"item": name})
+        log.warning("nudge dropped: the sweep will find it", extra={kind: name})
 
 
 @asynccontextmanager
@@ -97,28 +108,99 @@ async def running_worker(services: Services, nudges: Nudges, holder: str) -> Asy
         await _end(light)
 
 
+class Pulse:
+    """When the sweep loop last turned: standing still, it helps nobody, and nobody notices."""
+
+    def __init__(self, interval_s: float) -> None:
+        self.patience_s = STUCK_INTERVALS * interval_s + STUCK_AFTER_S
+        self._beat_at = time.monotonic()
+
+    def beat(self) -> None:
+        self._beat_at = time.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._beat_at
+
+
 @asynccontextmanager
-async def running_reconciler(services: Services, interval_s: float) -> AsyncIterator[None]:
+async def running_reconciler(
+    services: Services, interval_s: float, pulse: Pulse | None = None
+) -> AsyncIterator[None]:
     """Sweep again and again while the body runs."""
-    task = asyncio.create_task(reconcile_forever(services, interval_s))
+    task = asyncio.create_task(reconcile_forever(services, interval_s, pulse))
     try:
         yield
     finally:
         await _end([task])
 
 
-async def reconcile_forever(services: Services, interval_s: float) -> None:
+@asynccontextmanager
+async def running_audits(
+    runs: AuditRuns, facts: AuditStore, holder: str, interval_s: float
+) -> AsyncIterator[None]:
+    """Audit every so often while the body runs, unless another process does; 0: never."""
+    task = asyncio.create_task(_audit_forever(runs, facts, holder, interval_s))
+    try:
+        yield
+    finally:
+        await _end([task])
+
+
+async def _audit_forever(
+    runs: AuditRuns, facts: AuditStore, holder: str, interval_s: float
+) -> None:
+    while interval_s:
+        try:
+            await audit_if_due(runs, facts, holder, apart_s=interval_s)
+        except Transient as error:
+            log.warning("audit put off", extra={"reason": str(error)})
+        except Exception:
+            log.exception("audit broke")
+        # A claim is one small write, and a process that died leaves its turn to the others.
+        pause_s = interval_s / AUDIT_LOOKS
+        await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311
+
+
+@asynccontextmanager
+async def running_retention(services: Services) -> AsyncIterator[None]:
+    """Let go of what is old while the body runs, unless another process does."""
+    task = asyncio.create_task(_keep_forever(services))
+    try:
+        yield
+    finally:
+        await _end([task])
+
+
+async def _keep_forever(services: Services) -> None:
+    while True:
+        try:
+            await keep_once(services)
+        except Transient as error:
+            log.warning("retention put off", extra={"reason": str(error)})
+        except Exception:
+            log.exception("retention broke")
+        await asyncio.sleep(RETENTION_LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311
+
+
+async def reconcile_forever(
+    services: Services, interval_s: float, pulse: Pulse | None = None
+) -> None:
     """Sweep, wait a jittered interval, repeat until cancelled. A sweep's failure is logged."""
     while True:
+        if pulse is not None:
+            pulse.beat()
         try:
             # What a full batch took is put off, so the next one cannot be the same again.
             busy = (await sweep_once(services)).full
         except Transient as error:
             log.warning("sweep failed", extra={"reason": str(error)})
+            services.signals.count(Count.SWEEP_PROBLEMS)
             busy = False
         except Exception:
             # A bug must not end the sweeping for good: this is everybody's last resort.
             log.exception("sweep failed")
+            services.signals.count(Count.SWEEP_PROBLEMS)
             busy = False
         # Jitter keeps several sidecars from asking in step; a full batch means more is due.
         await asyncio.sleep(0 if busy else interval_s * random.uniform(0.8, 1.2))  # noqa: S311
@@ -126,14 +208,14 @@ async def reconcile_forever(services: Services, interval_s: float) -> None:
 
 async def _work(services: Services, queue: Queue, holder: str) -> None:
     while True:
-        name, act = await queue.get()
+        kind, name, act = await queue.get()
         try:
             await act(services, name, holder)
         except Transient as error:
-            log.warning("put off", extra={"item": name, "reason": str(error)})
+            log.warning("put off", extra={kind: name, "reason": str(error)})
         except Exception:
             # A bug met at one item must not stop the worker; the item's row stays due.
-            log.exception("failed", extra={"item": name})
+            log.exception("failed", extra={kind: name})
         finally:
             queue.task_done()
 

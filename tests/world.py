@@ -130,6 +130,15 @@ class World:
 
         return await eventually(look, within_s)
 
+    async def readiness(self, status: int) -> httpx.Response:
+        """/health/ready once it answers so: a result is kept for a second."""
+
+        async def look() -> httpx.Response | None:
+            answer = await self.http.get("/health/ready")
+            return answer if answer.status_code == status else None
+
+        return await eventually(look)
+
     async def counts(self) -> Mapping[str, int]:
         answer = await self.http.get(f"{self.sandbox.fal_url}/sandbox/counts")
         found: Mapping[str, int] = answer.json()

@@ -17,7 +17,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from service.adapters.key_set import KeySet
-from service.domain.errors import NotAuthentic
+from service.domain.errors import Lacks, NotAuthentic
 from service.ports import Signed
 
 FRESH_FOR_S: Final = 300  # fal's own rule
@@ -53,7 +53,7 @@ class FalVerifier:
         timestamp = _header(headers, "timestamp", _TIMESTAMP)
         signature = bytes.fromhex(_header(headers, "signature", _SIGNATURE))
         if self._user_id is not None and user_id != self._user_id:
-            raise NotAuthentic("the delivery is signed for another fal account")
+            raise NotAuthentic("the delivery is signed for another fal account", Lacks.ACCOUNT)
         message = signed_message(request_id, user_id, timestamp, body)
         if not _fits(await self._keys.current(), message, signature) and not _fits(
             await self._keys.after_miss(), message, signature
@@ -85,7 +85,7 @@ def parse_ed25519(jwk: Mapping[str, Any]) -> VerifyKey | None:
 def _header(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str:
     value = headers.get(_PREFIX + name, "")
     if not form.fullmatch(value):
-        raise NotAuthentic(f"the header {_PREFIX}{name} is missing or malformed")
+        raise NotAuthentic(f"the header {_PREFIX}{name} is missing or malformed", Lacks.HEADER)
     return value
 
 

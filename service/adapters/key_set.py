@@ -10,6 +10,8 @@ from typing import Any, Final, Generic, TypeVar
 import httpx
 
 from service.domain.errors import Transient
+from service.ports import SILENT, Signals
+from service.ports.signals import Count
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ MAX_AGE_S: Final = 6 * 3600.0  # fal asks for no longer than 24 h
 MISS_INTERVAL_S: Final = 60.0  # a flood of forgeries may cost one fetch a minute, not more
 COLD_INTERVAL_S: Final = 5.0  # without any key nothing can be accepted: try sooner
 TIMEOUT_S: Final = 5.0  # a webhook waits for this, well under fal's 15 s
+# What is packed could be a thousand times as large before its size was seen.
+_PLAIN: Final = {"Accept-Encoding": "identity"}
 
 Jwk = Mapping[str, Any]
 
@@ -31,8 +35,16 @@ class KeySet(Generic[Key]):
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, url: str, parse: Callable[[Jwk], Key | None]
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        parse: Callable[[Jwk], Key | None],
+        *,
+        name: str = "keys",
+        signals: Signals = SILENT,
     ) -> None:
+        self._name = name
+        self._signals = signals
         self._client = client
         self._url = url
         self._parse = parse
@@ -78,19 +90,28 @@ class KeySet(Generic[Key]):
             self._tried_at = time.monotonic()
             self.fetches += 1
             try:
-                keys = await self._load()
+                keys = await self.load()
             except (httpx.HTTPError, ValueError, RecursionError, TimeoutError) as error:
-                log.warning("key set not fetched", extra={"url": self._url, "reason": str(error)})
+                log.warning("key set not fetched", extra={"set": self._name, "reason": str(error)})
+                self._count("failed")
                 return
             self._keys, self._fetched_at = keys, time.monotonic()
+            self._count("fetched")
 
-    async def _load(self) -> Sequence[Key]:
+    def _count(self, outcome: str) -> None:
+        self._signals.count(Count.KEY_SET_FETCHES, set=self._name, outcome=outcome)
+
+    async def load(self) -> Sequence[Key]:
         """The usable keys at the address. Raises ValueError for anything that is no key set."""
         async with (
             asyncio.timeout(TIMEOUT_S),
-            self._client.stream("GET", self._url, follow_redirects=False) as response,
+            self._client.stream(
+                "GET", self._url, headers=_PLAIN, follow_redirects=False
+            ) as response,
         ):
             response.raise_for_status()
+            if "Content-Encoding" in response.headers:
+                raise ValueError("the key set is encoded although asked not to be")
             body = b""
             async for chunk in response.aiter_bytes():
                 body += chunk

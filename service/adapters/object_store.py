@@ -58,6 +58,13 @@ async def open_bucket(
     Connects to nothing yet; `check` proves that the bucket is there.
     """
     limits = limits or StorageLimits()
+    async with open_client(settings, limits) as s3:
+        yield R2Bucket(s3, settings, limits)
+
+
+@asynccontextmanager
+async def open_client(settings: BucketSettings, limits: StorageLimits) -> AsyncIterator["S3Client"]:
+    """The client below the bucket, which knows what R2 takes and what it does not."""
     parts = AioSession()
     parts.register_component("data_loader", _service_models())
     session = aioboto3.Session(
@@ -74,7 +81,7 @@ async def open_bucket(
         )
         # R2 knows no 100-continue, and aiohttp waits for it without a timeout.
         s3.meta.events.unregister("before-call.s3", add_expect_header)
-        yield R2Bucket(s3, settings, limits)
+        yield s3
 
 
 @cache

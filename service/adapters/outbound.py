@@ -95,7 +95,7 @@ def check_url(policy: OutboundPolicy, url: str | httpx.URL) -> httpx.URL:
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         raise SourceRefused("the address cannot be parsed") from None
     host = parsed.raw_host.decode("ascii").rstrip(".").lower()
     if parsed.userinfo:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from surrealdb import RecordID
+from surrealdb import Range, RecordID
+from surrealdb.data.types.range import BoundExcluded
 
 from service.domain.credits import Balance, EntryKind, LedgerEntry, account_name
 from service.domain.inbox import InboxEntry
@@ -30,6 +31,14 @@ def job_record(job_id: str) -> RecordID:
     return RecordID("video_job", _raw_id(job_id))
 
 
+def rows_after(table: str, last: RecordID | None) -> RecordID:
+    """The range of a table's rows after this one, or of all.
+
+    It is found by seeking, where a condition would be tried on every row before it.
+    """
+    return RecordID(table, Range(None if last is None else BoundExcluded(last.id), None))
+
+
 def library_record(job_id: str) -> RecordID:
     return RecordID("library", _raw_id(job_id))
 
@@ -50,6 +59,10 @@ def settlement_record(job_id: str) -> RecordID:
 
 def reservation_record(job_id: str) -> RecordID:
     return RecordID("ledger", [_raw_id(job_id), "reserve"])
+
+
+def refund_record(job_id: str) -> RecordID:
+    return RecordID("ledger", [_raw_id(job_id), "refund"])
 
 
 def inbox_record(entry_id: str | None) -> RecordID | None:
@@ -98,13 +111,13 @@ def seconds(duration_s: float) -> str:
     return f"{round(duration_s * 1000)}ms"
 
 
-def _moment(value: datetime) -> datetime:
+def moment(value: datetime) -> datetime:
     """A plain datetime: the SDK's subclass does not compare or print like one everywhere."""
     return datetime.fromtimestamp(value.timestamp(), UTC)
 
 
 def maybe_moment(value: datetime | None) -> datetime | None:
-    return None if value is None else _moment(value)
+    return None if value is None else moment(value)
 
 
 def to_balance(row: Row) -> Balance:
@@ -122,7 +135,8 @@ def to_ledger_entry(row: Row) -> LedgerEntry:
         kind=EntryKind(row["kind"]),
         credits=row["credits"],
         job_id=str(row["job"].id) if row.get("job") else None,
-        at=_moment(row["at"]),
+        at=moment(row["at"]),
+        reason=row.get("reason"),
     )
 
 
@@ -189,13 +203,13 @@ def to_job(row: Row) -> Job:
         purge_attempts=row.get("purge_attempts") or 0,
         due=maybe_moment(row.get("due")),
         version=row["version"],
-        created_at=_moment(row["created_at"]),
-        updated_at=_moment(row["updated_at"]),
+        created_at=moment(row["created_at"]),
+        updated_at=moment(row["updated_at"]),
         attempted_at=maybe_moment(row.get("attempted_at")),
         submitted_at=maybe_moment(row.get("submitted_at")),
         rendered_at=maybe_moment(row.get("rendered_at")),
         finished_at=maybe_moment(row.get("finished_at")),
-        read_at=_moment(row["read_at"]),
+        read_at=moment(row["read_at"]),
     )
 
 
@@ -219,10 +233,12 @@ def to_inbox_entry(row: Row) -> InboxEntry:
         body=bytes(row["body"]),
         stale=row["stale"],
         attempts=row["attempts"],
-        received_at=_moment(row["received_at"]),
+        received_at=moment(row["received_at"]),
         handled_at=maybe_moment(row.get("handled_at")),
         outcome=row.get("outcome"),
         parked=row["parked"],
+        due=maybe_moment(row.get("due")),
+        taken_at=maybe_moment(row.get("taken_at")),
     )
 
 
@@ -230,8 +246,9 @@ def to_pause(row: Row) -> Pause:
     return Pause(
         activity=Activity(row["id"].id),
         reason=row["reason"],
-        since=_moment(row["since"]),
-        until=_moment(row["until"]),
+        since=moment(row["since"]),
+        until=moment(row["until"]),
         shut=row["shut"],
         failures=row["failures"],
+        manual=bool(row.get("manual")),
     )

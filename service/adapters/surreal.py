@@ -8,22 +8,30 @@ another SDK version can take its place. The reasons behind each guard were measu
   engine go through one lock; the embedded engine belongs to one process anyway.
 * an SDK call that is cancelled can race with the SDK's reader, so calls are never cancelled:
   they run as tasks of their own and a late one is abandoned together with its connection.
+* an embedded engine whose disk was full goes on behind the record that it wrote in half, and what
+  it acknowledges from then on is gone when it is next opened: it is closed at once, and opened
+  anew, which mends its log and needs room for that, before anything else is written.
 * a reopened socket is signed out and has no database selected, so a connection that failed is
   thrown away and opened anew, never reused.
 """
 
 import asyncio
 import contextlib
+import logging
+import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from surrealdb import AsyncSurreal
 
+from service.adapters.identity import RENEW_AFTER_S, Identity
 from service.adapters.surreal_errors import (
+    CannotWrite,
     Conflict,
+    NotPermitted,
     Rejected,
     SessionLost,
     Unavailable,
@@ -31,7 +39,11 @@ from service.adapters.surreal_errors import (
     first_line,
     unpack,
 )
-from service.domain.errors import ServiceError
+from service.domain.errors import ServiceError, Transient
+from service.ports import SILENT, Signals
+from service.ports.signals import Timing
+
+log = logging.getLogger(__name__)
 
 Params = Mapping[str, Any]
 
@@ -48,13 +60,17 @@ REOPEN_PAUSE_S: Final = 0.5  # after a failed opening everybody fails at once, f
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseSettings:
-    """Where the database is. An embedded engine (surrealkv://, mem://) has no sign-in."""
+    """Where the database is. An embedded engine (surrealkv://, mem://) has no sign-in.
+
+    With an identity the service signs in as that, else as the user.
+    """
 
     url: str
     namespace: str
     database: str
     username: str | None = None
     password: str | None = None
+    identity: Identity | None = None
     call_timeout_s: float = CALL_TIMEOUT_S
 
     @property
@@ -67,6 +83,7 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self.settings = settings
+        self.signals: Signals = SILENT
         self.calls = 0
         size = 1 if settings.embedded else CONNECTIONS
         self._connections = [_Connection(settings) for _ in range(size)]
@@ -79,7 +96,8 @@ class Database:
 
     async def read(self, statement: str, **params: Any) -> Any:
         """Run a statement that changes nothing. Raises Transient or Rejected."""
-        return await self._retried(statement, params, None, repeatable=True)
+        with self._timed("read"):
+            return await self._retried(statement, params, None, repeatable=True)
 
     async def write(self, statement: str, *, repeatable: bool = True, **params: Any) -> Any:
         """Run a statement that changes something, all of it or nothing.
@@ -88,7 +106,8 @@ class Database:
         statement is `repeatable`, that is, if its second run answers as usefully as its first.
         Raises Transient, AlreadyExists, Thrown or Rejected.
         """
-        return await self._retried(statement, params, self._writer, repeatable=repeatable)
+        with self._timed("write"):
+            return await self._retried(statement, params, self._writer, repeatable=repeatable)
 
     async def script(self, text: str) -> list[Any]:
         """Run statements that take as long as they take and can all run twice: migrations.
@@ -114,6 +133,14 @@ class Database:
         if self.settings.embedded:
             # The engine's threads wind down unseen; a process that exits before them aborts.
             await asyncio.sleep(ENGINE_REST_S)
+
+    @contextlib.contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.signals.observe(Timing.DATABASE, time.monotonic() - started, kind=kind)
 
     async def _retried(
         self, statement: str, params: Params, writer: asyncio.Lock | None, *, repeatable: bool
@@ -170,7 +197,8 @@ class _Connection:
         self._settings = settings
         self._sdk: Any = None
         self._opening = asyncio.Lock()
-        self._failed: tuple[float, Unavailable] | None = None
+        self._failed: tuple[float, Transient] | None = None
+        self._renew_at = math.inf  # until a session that ends by itself has begun
         self._closing: set[asyncio.Task[None]] = set()
         self.in_flight = 0
 
@@ -183,15 +211,19 @@ class _Connection:
 
     async def ensure(self) -> Any:
         async with self._opening:
-            if not self.alive:
-                if self._failed and time.monotonic() < self._failed[0] + REOPEN_PAUSE_S:
-                    raise Unavailable(str(self._failed[1]))  # those who waited share the failure
-                await self.drop()
-                try:
+            if self.alive and time.monotonic() < self._renew_at:
+                return self._sdk
+            if self._failed and time.monotonic() < self._failed[0] + REOPEN_PAUSE_S:
+                raise Unavailable(str(self._failed[1]))  # those who waited share the failure
+            try:
+                if self.alive:
+                    await asyncio.shield(self._renew())
+                else:
+                    await self.drop()
                     self._sdk = await self._open()
-                except Unavailable as error:
-                    self._failed = time.monotonic(), error
-                    raise
+            except Transient as error:
+                self._failed = time.monotonic(), error
+                raise
             return self._sdk
 
     async def _open(self) -> Any:
@@ -201,7 +233,10 @@ class _Connection:
             async with asyncio.timeout(settings.call_timeout_s):
                 sdk = AsyncSurreal(settings.url)
                 await sdk.connect()
-                if settings.username is not None:
+                if settings.identity is not None:
+                    await settings.identity.sign_in(sdk)
+                    self._renew_at = time.monotonic() + RENEW_AFTER_S
+                elif settings.username is not None:
                     await sdk.signin(
                         {"username": settings.username, "password": settings.password or ""}
                     )
@@ -214,6 +249,22 @@ class _Connection:
                 raise Unavailable(reason) from error
             raise
         return sdk
+
+    async def _renew(self) -> None:
+        """Sign in again before the session ends. Raises NotPermitted and Unavailable."""
+        sdk, identity = self._sdk, self._settings.identity
+        assert identity is not None, "only a session of an identity ends by itself"
+        try:
+            async with asyncio.timeout(self._settings.call_timeout_s):
+                await identity.sign_in(sdk)
+                await identity.prove(sdk)
+        except NotPermitted as error:
+            _say_denied(error)
+            raise
+        except Exception as error:  # the SDK's errors have no common base
+            self._abandon(sdk)
+            raise Unavailable(f"cannot sign in again: {first_line(error)}") from error
+        self._renew_at = time.monotonic() + RENEW_AFTER_S
 
     async def drop(self) -> None:
         sdk, self._sdk = self._sdk, None
@@ -242,10 +293,21 @@ class _Connection:
         if not task.done():
             self._abandon(sdk)
             raise Unavailable("the database did not answer in time")
+        return await self._result(sdk, task)
+
+    async def _result(self, sdk: Any, task: "asyncio.Future[Any]") -> list[Any]:
+        """What a call came to; the connection is thrown away where it is no good after that."""
         try:
             return unpack(task.result())
         except SessionLost:
             await self._discard(sdk)
+            raise
+        except NotPermitted as error:
+            _say_denied(error)
+            raise
+        except CannotWrite:
+            if self._settings.embedded:
+                await self._discard(sdk)
             raise
         except ServiceError:
             raise
@@ -257,6 +319,8 @@ class _Connection:
         if isinstance(error, BufferError | TypeError | ValueError):
             return Rejected(f"a parameter cannot be encoded: {error}")
         if self._settings.embedded:
+            if self._sdk is not sdk:  # another call has thrown this engine away meanwhile
+                return Unavailable(first_line(error))
             return classify(first_line(error))
         await self._discard(sdk)
         return Unavailable(f"the connection broke: {first_line(error)}")
@@ -287,6 +351,11 @@ async def _select(sdk: Any, settings: DatabaseSettings) -> None:
         else:
             return
     await sdk.use(settings.namespace, settings.database)
+
+
+def _say_denied(error: NotPermitted) -> None:
+    """Nobody but the database's owner can mend this."""
+    log.error("the database denies what the service needs", extra={"reason": str(error)})
 
 
 def _pause_s(first_s: float, tries: int) -> float:

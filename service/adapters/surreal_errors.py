@@ -19,6 +19,14 @@ class SessionLost(Transient):
     """The connection is no longer signed in. The statement was not applied."""
 
 
+class NotPermitted(Transient):
+    """The database's permissions leave this identity too little. The statement was not applied."""
+
+
+class CannotWrite(Transient):
+    """The engine's disk is full, or takes no writes. The statement was not applied."""
+
+
 class AlreadyExists(ServiceError):
     """The record id, or a unique index entry, is taken."""
 
@@ -41,6 +49,12 @@ _ECHO: Final = re.compile(
 )
 _EXISTS: Final = re.compile(r"^Database (record `.*` already exists|index `.*` already)", re.DOTALL)
 _THROWN: Final = re.compile(r"An error occurred: (.*)$", re.DOTALL)
+_DENIED: Final = re.compile(r"not_permitted: ")  # the queries' own words: see identity.py
+_NO_DISK: Final = re.compile(
+    r"no space left|no storage space|disk quota exceeded|read-only file system|file too large"
+    r"|os error (28|30|122|27)\b|background error",
+    re.IGNORECASE,
+)
 _SIGNED_OUT: Final = re.compile(
     r"session has expired|token has expired|anonymous access not allowed|session not found",
     re.IGNORECASE,
@@ -71,7 +85,9 @@ def classify(message: str, kind: str | None = None, details: Any = None) -> Serv
     if kind == "AlreadyExists" or _EXISTS.search(message):
         return AlreadyExists(message)
     if thrown := _THROWN.search(message):
-        return Thrown(thrown[1])
+        return NotPermitted(thrown[1]) if _DENIED.match(thrown[1]) else Thrown(thrown[1])
     if _SIGNED_OUT.search(message):
         return SessionLost(message)
+    if _NO_DISK.search(message):
+        return CannotWrite(message)
     return Rejected(message)

@@ -1,11 +1,10 @@
 """fal-video accounts: close an account; its videos are cancelled and deleted, its ledger stays."""
 
 import argparse
-from functools import partial
+from typing import Any
 
-from service.commands.running import FAILED, run_command, say
-from service.settings import Needs, Settings
-from service.wiring import open_store
+from service.commands.asking import ask
+from service.commands.running import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,24 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take no more orders, and delete all its videos; a repeat says how many are left",
     )
     close.add_argument("email")
+    close.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(options: argparse.Namespace) -> int:
-    return run_command(partial(close_now, options=options), Needs.DATABASE)
+    return ask("accounts.close", {"email": options.email}, show_closed, as_json=options.json)
 
 
-async def close_now(settings: Settings, options: argparse.Namespace) -> int:
-    """Close it; the sweeps do the rest, also with what ends only later.
-
-    The account's row with its address and its ledger are kept: they are the books.
-    """
-    async with open_store(settings) as store:
-        if not await store.close_account(options.email):
-            say(f"{options.email}: there is no such account")
-            return FAILED
-        left = await store.count_jobs(options.email)
-    if left == 0:
-        say(f"{options.email}: closed; no videos of it are left")
-    else:
-        say(f"{options.email}: closed; the next sweeps cancel and delete what is left: {left} jobs")
-    return 0
+def show_closed(answer: Any) -> None:
+    if answer["left"] == 0:
+        say(f"{answer['email']}: closed; no videos of it are left")
+        return
+    left = answer["left"]
+    say(f"{answer['email']}: closed; the next sweeps cancel and delete what is left: {left} jobs")

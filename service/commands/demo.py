@@ -24,6 +24,7 @@ from service.commands.running import FAILED, complain, say, say_json
 from service.domain.errors import ServiceError
 from service.flows.audit import AuditReport, audit
 from service.logs import configure_logging
+from service.operations.auditing import report_answer
 from service.settings import Needs, read_settings
 from service.wiring import open_bucket_alone, open_store
 
@@ -87,7 +88,7 @@ async def _demo(options: argparse.Namespace, folder: Path) -> int:
             counts = await _fal_counts(sandbox_url)
         _print_times(journey, counts)
         report = await _audit(local)
-    print_report(report)
+    print_report(report_answer(report))
     say(f"video: {video}" if video else f"no video; logs: {local.logs}")
     return 0 if video is not None and report.passed else FAILED
 

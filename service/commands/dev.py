@@ -69,6 +69,7 @@ async def _dev(options: argparse.Namespace, given: Mapping[str, str], folder: Pa
             **{name: value for name, value in stand_ins.items() if _wanted(name, given)},
             "ALLOW_RETIRED_PROVIDERS": str(REAL_FAL not in given).lower(),
             "WEBHOOK_SEAL_KEY": _kept_key(folder / "seal.key"),
+            "OPS_TOKEN": _kept_key(folder / "ops.token"),
             "LOG_FORMAT": "console",
             **given,
         }
@@ -93,7 +94,7 @@ def _wanted(name: str, given: Mapping[str, str]) -> bool:
 
 
 def _kept_key(path: Path) -> str:
-    """A seal key that outlives a restart, so that webhooks under way still fit."""
+    """A secret that outlives a restart, so that webhooks under way still fit, and sign-ins."""
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(32), "utf-8")
@@ -104,6 +105,7 @@ def _print_guide(local: Local) -> None:
     say(f"serving {local.url} as {USER} with {CREDITS} credits; logs in {local.logs}")
     if local.sandbox_url:
         say(f"stand-ins for fal and R2: {local.sandbox_url}/sandbox/requests shows what fal saw")
+    say(f"operators: {local.url}/ops with the token {local.environment['OPS_TOKEN']}")
     say("try:")
     say(f"  curl -F startImage=@IMAGE.png {local.url}/api/templates/video \\")
     say("""    -F 'data={"templateSlug": "night-life-roller", "variables": {"BRAND": "Acme"}}'""")

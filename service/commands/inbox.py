@@ -1,70 +1,82 @@
 """fal-video inbox: fal's deliveries that wait or need a person; show one, redrive a parked one."""
 
 import argparse
-from functools import partial
+import base64
+import sys
+from typing import Any
 
-from service.commands.jobs import SHOWN, entry_facts
-from service.commands.running import run_command, say, say_json
-from service.domain.verdict import writable
-from service.settings import Needs, Settings
-from service.wiring import open_store
+from service.commands.asking import ask
+from service.commands.jobs import said_of
+from service.commands.running import say
+from service.commands.tables import moment, plain, safe, say_facts, say_table
+
+SHOWN = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     listing = actions.add_parser("list", help="deliveries that are still to be handled")
-    listing.add_argument("--parked", action="store_true", help="those that need a person instead")
-    listing.add_argument("--job", metavar="ID", help="all of one job's")
+    which = listing.add_mutually_exclusive_group()
+    which.add_argument("--parked", action="store_true", help="those that need a person instead")
+    which.add_argument("--recent", action="store_true", help="all, newest first")
+    which.add_argument("--job", metavar="ID", help="all of one job's")
     listing.add_argument("--limit", type=int, default=SHOWN)
     show = actions.add_parser("show", help="one delivery, with its raw body")
+    show.add_argument("--raw", action="store_true", help="only the body's bytes, for a file")
     redrive = actions.add_parser("redrive", help="have a parked delivery handled once more")
+    redrive.add_argument("--dry-run", action="store_true", help="only say what it would do")
     for each in (show, redrive):
         each.add_argument("id")
-    for each in (listing, show):
+    for each in (listing, show, redrive):
         each.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(options: argparse.Namespace) -> int:
-    actions = {"list": list_now, "show": show_now, "redrive": redrive_now}
-    return run_command(partial(actions[options.action], options=options), Needs.DATABASE)
+    if options.action == "list":
+        wanted = {
+            "parked": options.parked,
+            "recent": options.recent,
+            "jobId": options.job,
+            "limit": options.limit,
+        }
+        return ask("inbox.list", wanted, show_list, as_json=options.json)
+    if options.action == "show":
+        shown = show_raw if options.raw else show_one
+        return ask("inbox.show", {"id": options.id}, shown, as_json=options.json)
+    given = {"id": options.id, "dryRun": options.dry_run}
+    return ask(
+        "inbox.redrive",
+        given,
+        lambda answer: say(f"{options.id}: {plain(said_of(answer))}"),
+        as_json=options.json,
+    )
 
 
-async def list_now(settings: Settings, options: argparse.Namespace) -> int:
-    async with open_store(settings) as store:
-        entries = await store.find_deliveries(
-            parked=options.parked, job_id=options.job, limit=options.limit
+def show_list(answer: Any) -> None:
+    rows = [
+        (
+            each["id"],
+            moment(each["receivedAt"]),
+            each["jobId"],
+            each["bytes"],
+            each["outcome"] or "waiting",
         )
-    if options.json:
-        say_json([entry_facts(each) for each in entries])
-        return 0
-    for each in entries:
-        said = each.outcome or "waiting"
-        say(f"{each.id}  {each.job_id:<34} {each.received_at:%Y-%m-%d %H:%M:%S}  {said}")
-    if not entries:
-        say("none")
-    return 0
+        for each in answer["deliveries"]
+    ]
+    say_table(("id", "received", "job", "bytes", "what became of it"), rows)
 
 
-async def show_now(settings: Settings, options: argparse.Namespace) -> int:
-    async with open_store(settings) as store:
-        entry = await store.delivery(options.id)
-    text = writable(entry.body.decode("utf-8", "backslashreplace"))
-    facts = entry_facts(entry) | {"body": text}
-    if options.json:
-        say_json(facts)
-        return 0
-    for name, value in facts.items():
-        if value is not None:
-            say(f"{name:<12} {value}")
-    return 0
+def show_one(answer: Any) -> None:
+    """The facts, then the body: as text that no terminal obeys, or as base64."""
+    say_facts({name: value for name, value in answer.items() if not name.startswith("body")})
+    if answer["body"] is None:
+        say("body, which is no UTF-8, as base64:")
+        say(answer["bodyBase64"])
+        return
+    say("body:")
+    say(safe(answer["body"]))
 
 
-async def redrive_now(settings: Settings, options: argparse.Namespace) -> int:
-    async with open_store(settings) as store:
-        entry = await store.delivery(options.id)
-        if await store.redrive_delivery(options.id):
-            say(f"{options.id}: redriven; the next sweep handles it")
-        else:
-            said = f"handled: {entry.outcome}" if entry.handled_at else "waiting"
-            say(f"{options.id}: is not parked ({said}); nothing was changed")
-    return 0
+def show_raw(answer: Any) -> None:
+    sys.stdout.buffer.write(base64.b64decode(answer["bodyBase64"]))
+    sys.stdout.flush()

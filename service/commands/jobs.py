@@ -1,29 +1,28 @@
-"""fal-video jobs: list jobs, show one with its whole story, redrive or give up a parked one."""
+"""fal-video jobs: list jobs, show one's receipt, redrive or give up a parked one."""
 
 import argparse
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from service.adapters.store import SurrealStore
-from service.commands.running import FAILED, run_command, say, say_json
-from service.domain.inbox import InboxEntry
-from service.domain.job import FINAL, IfFinished, Job, JobState
-from service.flows.cancel import give_up
-from service.settings import Needs, Settings
-from service.web.views import instant
-from service.wiring import open_store
+from service.commands.asking import ask
+from service.commands.running import say
+from service.commands.tables import moment, plain, say_facts, say_steps, say_table
+from service.domain.job import FINAL, IfFinished, JobState
 
 SHOWN = 50
+NOTHING = "nothing"  # what a dry run would do where there is nothing to do
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     listing = actions.add_parser("list", help="the newest jobs, or those that need a person")
-    listing.add_argument("--parked", action="store_true", help="only parked ones, longest first")
+    which = listing.add_mutually_exclusive_group()
+    which.add_argument("--parked", action="store_true", help="only parked ones, longest first")
+    which.add_argument("--due", action="store_true", help="what should have moved, longest first")
     listing.add_argument("--state", choices=[each.value for each in JobState])
+    listing.add_argument("--email", help="one owner's, those deleted too")
+    listing.add_argument("--before", metavar="ID", help="the page after this job")
     listing.add_argument("--limit", type=int, default=SHOWN)
-    show = actions.add_parser("show", help="everything that is known about one job")
+    show = actions.add_parser("show", help="one job's receipt: every step that is recorded")
     redrive = actions.add_parser("redrive", help="give a parked job another start")
     cancel = actions.add_parser(
         "cancel", help="give a job up: a parked one at once, any other by asking fal"
@@ -36,141 +35,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for each in (show, redrive, cancel):
         each.add_argument("id")
-    for each in (listing, show):
+    for each in (redrive, cancel):
+        each.add_argument("--dry-run", action="store_true", help="only say what it would do")
+    for each in (listing, show, redrive, cancel):
         each.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(options: argparse.Namespace) -> int:
-    actions = {
-        "list": list_now,
-        "show": show_now,
-        "redrive": redrive_now,
-        "cancel": cancel_now,
-    }
-    return run_command(partial(actions[options.action], options=options), Needs.DATABASE)
-
-
-async def list_now(settings: Settings, options: argparse.Namespace) -> int:
-    state = JobState(options.state) if options.state else None
-    async with open_store(settings) as store:
-        jobs = await store.find_jobs(parked=options.parked, state=state, limit=options.limit)
-    if options.json:
-        say_json([job_facts(each) for each in jobs])
-        return 0
-    for each in jobs:
-        why = each.parked_reason or each.last_problem or ""
-        mark = "parked" if each.parked else ""
-        say(f"{each.id:<34} {each.state:<14} {mark:<6} {each.updated_at:%Y-%m-%d %H:%M}  {why}")
-    if not jobs:
-        say("none")
-    return 0
-
-
-async def show_now(settings: Settings, options: argparse.Namespace) -> int:
-    async with open_store(settings) as store:
-        job = await store.job(options.id)
-        entries = await store.find_deliveries(parked=False, job_id=job.id, limit=SHOWN)
-        facts = job_facts(job) | {
-            "deliveries": [entry_facts(each) for each in entries],
-            "ledger": await _ledger(store, job),
+    if options.action == "list":
+        wanted = {
+            "parked": options.parked,
+            "due": options.due,
+            "state": options.state,
+            "email": options.email,
+            "before": options.before,
+            "limit": options.limit,
         }
-    if options.json:
-        say_json(facts)
-        return 0
-    for name, value in facts.items():
-        if isinstance(value, list):
-            say(f"{name}:")
-            for each in value:
-                say("  " + "  ".join(f"{key}={told}" for key, told in each.items()))
-        elif value is not None:
-            say(f"{name:<20} {value}")
-    return 0
-
-
-async def redrive_now(settings: Settings, options: argparse.Namespace) -> int:
-    async with open_store(settings) as store:
-        job = await store.job(options.id)
-        if await store.redrive(options.id):
-            say(f"{options.id}: redriven from {job.state}; the next sweep takes it up")
-        else:
-            say(f"{options.id}: is {job.state} and not parked; nothing was changed")
-    return 0
-
-
-async def cancel_now(settings: Settings, options: argparse.Namespace) -> int:
-    async with open_store(settings) as store:
-        job = await store.job(options.id)
-        if job.parked:
-            closed = await give_up(store, job)
-            say(f"{job.id}: {'given up, credits returned' if closed else 'has moved on meanwhile'}")
-            return 0 if closed else FAILED
-        if await store.request_cancel(job.id, IfFinished(options.if_finished)):
-            say(f"{job.id}: noted; the next sweep asks fal to stop it")
-            return 0
-        ended = "has ended" if job.state in FINAL else "is rendered"
-        say(f"{job.id}: {ended} ({job.state}); nothing was changed")
-    return FAILED
-
-
-def job_facts(job: Job) -> dict[str, Any]:
-    """A job for an operator: names as in the table, instants as text."""
-    return {
-        "id": job.id,
-        "owner": job.owner,
-        "state": job.state.value,
-        "status": job.status.value,
-        "parked": job.parked,
-        "parkedReason": job.parked_reason,
-        "lastProblem": job.last_problem,
-        "error": f"{job.error.code}: {job.error.message}" if job.error else None,
-        "credits": job.credits,
-        "provider": job.provider,
-        "model": job.fal_model,
-        "requestId": job.submission.request_id if job.submission else None,
-        "pastRequests": list(job.past_requests) or None,
-        "submitAttempts": job.submit_attempts,
-        "finaliseAttempts": job.finalise_attempts,
-        "fence": job.fence,
-        "cancelIfFinished": job.if_finished.value if job.if_finished else None,
-        "recovers": job.recovers,
-        "objectKey": job.object_key,
-        "objectBytes": job.object_size,
-        "objectSha256": job.object_sha256,
-        "version": job.version,
-        **{
-            name: instant(moment) if moment else None
-            for name, moment in {
-                "createdAt": job.created_at,
-                "submittedAt": job.submitted_at,
-                "renderedAt": job.rendered_at,
-                "finishedAt": job.finished_at,
-                "deletedAt": job.deleted_at,
-                "updatedAt": job.updated_at,
-                "due": job.due,
-            }.items()
-        },
+        return ask("jobs.list", wanted, show_list, as_json=options.json)
+    if options.action == "show":
+        return ask("jobs.show", {"id": options.id}, show_receipt, as_json=options.json)
+    if options.action == "redrive":
+        given = {"id": options.id, "dryRun": options.dry_run}
+        return ask("jobs.redrive", given, show_change, as_json=options.json)
+    given = {
+        "id": options.id,
+        "dryRun": options.dry_run,
+        "ifFinished": options.if_finished,
     }
+    return ask(
+        "jobs.cancel", given, show_change, as_json=options.json, failed=nothing_was_cancelled
+    )
 
 
-def entry_facts(entry: InboxEntry) -> dict[str, Any]:
-    """An inbox entry without its body."""
-    return {
-        "id": entry.id,
-        "jobId": entry.job_id,
-        "requestId": entry.request_id,
-        "attempt": entry.attempt,
-        "bytes": len(entry.body),
-        "stale": entry.stale,
-        "attempts": entry.attempts,
-        "receivedAt": instant(entry.received_at),
-        "handledAt": instant(entry.handled_at) if entry.handled_at else None,
-        "parked": entry.parked,
-        "outcome": entry.outcome,
-    }
+def nothing_was_cancelled(answer: Any) -> bool:
+    """Whether it was too late. A wish that was noted before is as good as a new one."""
+    too_late = answer["job"]["state"] in {JobState.RENDERED, *FINAL}
+    return too_late and not answer["changed"] and "would" not in answer
 
 
-async def _ledger(store: SurrealStore, job: Job) -> Sequence[dict[str, Any]]:
-    return [
-        {"id": each.id, "kind": each.kind.value, "credits": each.credits, "at": instant(each.at)}
-        for each in await store.job_ledger(job.id)
+def show_list(answer: Any) -> None:
+    rows = [
+        (
+            each["id"],
+            each["state"],
+            "parked" if each["parked"] else "",
+            moment(each["updatedAt"]),
+            each["parkedReason"] or each["lastProblem"] or each["error"],
+        )
+        for each in answer["jobs"]
     ]
+    say_table(("id", "state", "", "updated", "why"), rows)
+    if answer["nextBefore"]:
+        say(f"more: --before {answer['nextBefore']}")
+
+
+def show_receipt(answer: Any) -> None:
+    job = answer["job"]
+    say_facts({name: value for name, value in job.items() if value is not False})
+    say("steps:")
+    say_steps(answer["steps"])
+    for title, name in (("ledger", "ledger"), ("requests at fal", "requests")):
+        if answer[name]:
+            say(f"{title}:")
+        for each in answer[name]:
+            told = "  ".join(f"{key}={plain(value)}" for key, value in each.items() if value)
+            say(f"  {told}")
+    for each in answer["deliveries"]:
+        said = each["outcome"] or ("parked" if each["parked"] else "waiting")
+        say(f"delivery {each['id']}: {plain(said)}")
+
+
+def said_of(answer: Any) -> str:
+    """What was done, or would be, or why nothing is."""
+    would = answer.get("would", NOTHING)
+    return str(answer["said"] if would == NOTHING else f"would {would}")
+
+
+def show_change(answer: Any) -> None:
+    say(f"{answer['job']['id']}: {plain(said_of(answer))}")

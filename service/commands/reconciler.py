@@ -1,14 +1,15 @@
 """fal-video reconciler: the sidecar. Needs a database server; embedded, `web` sweeps itself."""
 
 import argparse
-import asyncio
 
 from service.commands.running import run_command, say, say_json
 from service.flows.reconcile import sweep_once
 from service.settings import Needs, Settings
 from service.stopping import stop_on_signal
-from service.wiring import open_runtime
-from service.worker import running_reconciler, running_worker
+from service.web.metrics import build_sidecar_app
+from service.web.serving import serve
+from service.wiring import auditing, open_runtime
+from service.worker import Pulse, running_reconciler, running_retention, running_worker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +41,23 @@ async def sweep(settings: Settings) -> int:
 async def sweep_until_stopped(settings: Settings) -> int:
     """Sweep until SIGTERM or SIGINT, then give back leases and close."""
     stop = stop_on_signal()
+    pulse = Pulse(settings.reconcile_interval_s)
     async with (
         open_runtime(settings) as runtime,
         running_worker(runtime.services, runtime.nudges, runtime.holder),
-        running_reconciler(runtime.services, settings.reconcile_interval_s),
+        running_reconciler(runtime.services, settings.reconcile_interval_s, pulse),
+        auditing(runtime),
+        running_retention(runtime.services),
     ):
         say("sweeping")
-        stopping = asyncio.create_task(stop.wait())
-        await stopping
+        if settings.reconciler_port is None:
+            await stop.wait()
+        else:
+            await serve(
+                build_sidecar_app(runtime, pulse),
+                settings.host,
+                settings.reconciler_port,
+                stop=stop,
+                on_ready=lambda port: say(f"listening on http://{settings.host}:{port}"),
+            )
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from service.adapters.migrate import MigrationFailed
+from service.adapters.surreal_errors import Unavailable
 from service.domain.errors import ServiceError
 from service.logs import configure_logging
 from service.settings import Needs, Settings, SettingsError, read_settings
@@ -26,13 +27,26 @@ def run_command(act: Callable[[Settings], Coroutine[Any, Any, int]], needs: Need
     configure_logging(settings.log_format)
     try:
         return asyncio.run(act(settings))
-    except (ServiceError, NotMigrated, MigrationFailed) as error:
-        return complain(str(error), FAILED)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return complain(f"{where}{error.strerror or error}", FAILED)
+    except SettingsError as error:  # a part of the command needs more of them
+        return complain(str(error), BAD_USE)
+    except (ServiceError, NotMigrated, MigrationFailed, OSError) as error:
+        return complain(_in_words(error, settings), FAILED)
     except KeyboardInterrupt:
         return 130
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether an embedded database could not be opened because another process has it."""
+    return isinstance(error, Unavailable) and "already locked by another process" in str(error)
+
+
+def _in_words(error: Exception, settings: Settings) -> str:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if is_locked(error):
+        return f"the database {settings.surrealdb_url} is open in another process"
+    return str(error)
 
 
 def complain(message: str, code: int) -> int:

@@ -1,14 +1,15 @@
 """fal-video templates: load templates from a JSON file, list those in the database."""
 
 import argparse
-from functools import partial
+import json
 from pathlib import Path
+from typing import Any
 
 from service.adapters.shipped import parse_templates
-from service.commands.running import run_command, say, say_json
-from service.settings import Needs, Settings
-from service.web.views import template_view
-from service.wiring import open_store
+from service.commands.asking import ask
+from service.commands.running import FAILED, complain, say
+from service.commands.tables import plain, say_table
+from service.domain.errors import Invalid
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,31 +17,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load = actions.add_parser("load", help="add or replace the templates in a JSON file")
     load.add_argument("file", type=Path)
     listing = actions.add_parser("list", help="slugs, variables and default providers")
-    listing.add_argument("--json", action="store_true", help="for programs")
+    for each in (load, listing):
+        each.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(options: argparse.Namespace) -> int:
-    act = load_now if options.action == "load" else list_now
-    return run_command(partial(act, options=options), Needs.DATABASE)
+    if options.action == "list":
+        return ask("templates.list", {}, show_list, as_json=options.json)
+    try:
+        text = options.file.read_bytes()
+        parse_templates(text)
+    except OSError as error:
+        return complain(f"{error.filename}: {error.strerror}", FAILED)
+    except Invalid as error:
+        return complain(str(error), FAILED)
+    found = json.loads(text)
+    items = found if isinstance(found, list) else [found]
+    return ask("templates.load", {"templates": items}, show_loaded, as_json=options.json)
 
 
-async def load_now(settings: Settings, options: argparse.Namespace) -> int:
-    """All templates of the file, or none if one is wrong."""
-    templates = parse_templates(options.file.read_bytes())
-    async with open_store(settings) as store:
-        for template in templates:
-            await store.save_template(template)
-            say(f"loaded {template.slug} ({', '.join(template.variables) or 'no variables'})")
-    return 0
+def show_loaded(answer: Any) -> None:
+    for each in answer["templates"]:
+        say(f"loaded {each['slug']} ({plain(', '.join(each['variables']) or 'no variables')})")
 
 
-async def list_now(settings: Settings, options: argparse.Namespace) -> int:
-    async with open_store(settings) as store:
-        templates = await store.templates()
-    if options.json:
-        allow = settings.allow_retired_providers
-        say_json([template_view(each, allow_retired=allow) for each in templates])
-        return 0
-    for each in templates:
-        say(f"{each.slug:<24} {each.provider:<10} {', '.join(each.variables)}")
-    return 0
+def show_list(answer: Any) -> None:
+    rows = [
+        (each["slug"], each["provider"], each["durationSeconds"], ", ".join(each["variables"]))
+        for each in answer["templates"]
+    ]
+    say_table(("slug", "provider", "seconds", "variables"), rows)

@@ -82,13 +82,14 @@ def check_account(account: AuditAccount) -> list[Violation]:
     reserved = entries.get(EntryKind.RESERVE, 0)
     captured = entries.get(EntryKind.CAPTURE, 0)
     released = entries.get(EntryKind.RELEASE, 0)
+    refunded = entries.get(EntryKind.REFUND, 0)  # captured before, and still on the ledger as such
     held = reserved - captured - released
     pairs = {
         "granted": (account.granted, granted),
-        "captured": (account.captured, captured),
+        "captured": (account.captured, captured - refunded),
         "reserved": (account.reserved, held),
         "reserved, by unfinished jobs": (account.reserved, account.open_credits),
-        "available": (account.available, granted - reserved + released),
+        "available": (account.available, granted - reserved + released + refunded),
         "sum": (account.available + account.reserved + account.captured, account.granted),
         "in flight": (account.in_flight, account.open_jobs),
     }

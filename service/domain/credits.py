@@ -16,6 +16,18 @@ class EntryKind(StrEnum):
     RESERVE = "reserve"
     CAPTURE = "capture"
     RELEASE = "release"
+    REFUND = "refund"  # captured credits, given back by a person
+
+
+class Refunded(StrEnum):
+    """What became of a refund."""
+
+    REFUNDED = "refunded"
+    REPEAT = "repeat"  # it had been made before
+    NOT_CAPTURED = "not_captured"  # the job spent nothing
+    UNKNOWN_JOB = "unknown_job"
+    INSUFFICIENT = "insufficient"  # the account has spent less than that, refunds apart
+    CONFLICT = "conflict"  # the id was another refund's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +49,7 @@ class LedgerEntry:
     credits: int
     job_id: str | None
     at: datetime
+    reason: str | None = None  # of a refund
 
 
 def check_grant(email: str, amount: int) -> None:

@@ -5,6 +5,7 @@ Each class carries a stable `code`, which clients may depend on; the message is 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from service.domain.pauses import Activity
@@ -52,10 +53,23 @@ class UnsupportedMedia(ServiceError):
     code = "unsupported_media_type"
 
 
+class Lacks(StrEnum):
+    """What a delivery is refused for."""
+
+    ADDRESS = "address"  # the URL carries no token of ours
+    HEADER = "header"  # a signed header is missing or malformed
+    ACCOUNT = "account"  # signed for another customer of fal
+    SIGNATURE = "signature"
+
+
 class NotAuthentic(ServiceError):
     """Who sent this cannot be proven. Nothing was stored."""
 
     code = "not_authentic"
+
+    def __init__(self, message: str, lacks: Lacks = Lacks.SIGNATURE) -> None:
+        super().__init__(message)
+        self.lacks = lacks
 
 
 class SignInRequired(ServiceError):
@@ -162,6 +176,18 @@ class TooLate(ServiceError):
     """The video is made already, or the job has ended: it can no longer be given up."""
 
     code = "too_late"
+
+
+class NothingToRefund(ServiceError):
+    """There are no captured credits that could be given back. Nothing was changed."""
+
+    code = "nothing_to_refund"
+
+
+class TookTooLong(ServiceError):
+    """An operation did not end within its bound. What it had changed by then stays changed."""
+
+    code = "took_too_long"
 
 
 class SourceGone(ServiceError):

@@ -44,3 +44,5 @@ class InboxEntry:
     handled_at: datetime | None
     outcome: str | None
     parked: bool
+    taken_at: datetime | None = None  # when the attempt that holds it began
+    due: datetime | None = None

@@ -34,3 +34,4 @@ class Pause:
     until: datetime
     shut: bool  # not yet time for a probe
     failures: int
+    manual: bool = False  # made by a person, who alone ends it

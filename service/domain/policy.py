@@ -7,6 +7,7 @@ from typing import Final
 # How late a render may be before the sweep asks fal: a webhook normally arrives first, so an
 # ordinary job costs no status call.
 OVERDUE_FACTOR: Final = 1.5
+DAY_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,9 @@ class Policy:
     pause_s: tuple[float, ...] = (15.0, 30.0, 60.0, 120.0, 300.0)
     start_image_url_s: int = 6 * 3600  # outlives the longest queue wait seen with 2 slots
     video_url_s: int = 3600  # a signed link in a status answer
+    keep_deliveries_s: float = 30 * DAY_S  # fal's raw words, once handled
+    keep_parked_s: float = 180 * DAY_S  # those that wait for a person
+    keep_start_images_s: float = 30 * DAY_S  # of jobs that have ended
 
     @property
     def sweep_delays_s(self) -> tuple[float, ...]:

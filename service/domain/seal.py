@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from service.domain.errors import NotAuthentic
+from service.domain.errors import Lacks, NotAuthentic
 
 VIDEO: Final = ".mp4"
 POSTER: Final = ".jpg"
@@ -39,14 +39,19 @@ def unseal(key: bytes, token: str) -> Sealed:
     match = _TOKEN.fullmatch(token)
     text = token.rpartition(".")[0]
     if match is None or not hmac.compare_digest(match[3], _mac(key, b"webhook", text)):
-        raise NotAuthentic("the webhook address carries no valid token")
+        raise NotAuthentic("the webhook address carries no valid token", Lacks.ADDRESS)
     return Sealed(match[1], int(match[2]))
 
 
 def owner_prefix(key: bytes, email: str) -> str:
     """The owner's folder in the bucket. Keyed: a bare hash of an address can be guessed."""
-    digest = hmac.new(_derived(key, b"owner"), email.encode(), hashlib.sha256).hexdigest()
+    digest = hmac.new(derived_key(key, b"owner"), email.encode(), hashlib.sha256).hexdigest()
     return f"users/{digest[:32]}"
+
+
+def owner_name(key: bytes, email: str) -> str:
+    """The owner for a log: the name that the bucket knows, not the address."""
+    return owner_prefix(key, email).removeprefix("users/")
 
 
 def library_key(prefix: str, job_id: str) -> str:
@@ -69,9 +74,10 @@ def job_of(key: str) -> str:
 
 
 def _mac(key: bytes, use: bytes, text: str) -> str:
-    mac = hmac.new(_derived(key, use), text.encode(), hashlib.sha256).digest()
+    mac = hmac.new(derived_key(key, use), text.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
-def _derived(key: bytes, use: bytes) -> bytes:
+def derived_key(key: bytes, use: bytes) -> bytes:
+    """The seal key of one use: what is sealed for one cannot pass for another."""
     return hmac.new(key, b"fal-video/" + use, hashlib.sha256).digest()

@@ -18,7 +18,8 @@ from service.domain.seal import is_poster, job_of
 from service.ports import AuditStore, Bucket
 
 UNFINISHED: Final = frozenset(JobState) - FINAL
-PAGE: Final = 500  # rows; decoding more at once would hold up the event loop
+PAGE: Final = 200  # rows; decoding more at once would hold up the event loop
+ACCOUNTS_PAGE: Final = 50  # each is summed up by the database, over all of its jobs
 OBJECTS_AT_ONCE: Final = 8
 
 
@@ -51,9 +52,11 @@ async def audit(store: AuditStore, bucket: Bucket | None) -> AuditReport:
     inconsistent for a moment. Raises Transient if the database or the bucket is away.
     """
     report = AuditReport()
-    for account in await store.audit_accounts():
-        report.accounts += 1
-        report.violations += check_account(account)
+    last: str | None = None
+    while accounts := await store.audit_accounts(last, ACCOUNTS_PAGE):
+        report.accounts += len(accounts)
+        report.violations += [each for account in accounts for each in check_account(account)]
+        last = accounts[-1].name
     after: str | None = None
     while page := await store.audit_jobs(after, PAGE):
         await _check_page(report, page, bucket)

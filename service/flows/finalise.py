@@ -33,7 +33,9 @@ from service.domain.seal import library_key, owner_prefix
 from service.domain.verdict import Rendered
 from service.domain.write_offs import Reason, WriteOff
 from service.flows import pauses
+from service.flows.telling import Ended, Telling
 from service.ports import Grounds, Services, Settled, StoredObject
+from service.ports.signals import Span
 
 T = TypeVar("T")
 
@@ -57,63 +59,70 @@ async def finalise(services: Services, job_id: str, holder: str) -> bool:
     gate = await pauses.enter(services, Activity.FINALISING)
     if gate is Gate.SHUT:
         return False
-    job = await services.store.lease(job_id, holder, lease_s=services.policy.lease_s)
+    telling = Telling()
+    with telling.phase("lease"):
+        job = await services.store.lease(job_id, holder, lease_s=services.policy.lease_s)
     if job is None:
         return False
     if job.finalise_attempts > MAX_FINALISE_ATTEMPTS:
-        await _park(services, job, "finalisation was attempted too often")
+        reason = "finalisation was attempted too often"
+        telling.ended(services, job, await _park(services, job, reason), reason)
         return False
-    started = time.monotonic()
+    with services.signals.span(Span.FINALISE, job.id, attempt=job.finalise_attempts):
+        settled = await _finalise(services, job, gate, telling)
+    if settled:
+        services.nudge.afterwards(job.id)
+    return settled
+
+
+async def _finalise(services: Services, job: Job, gate: Gate, telling: Telling) -> bool:
+    """Copy and settle under the lease; whether it was this attempt that settled."""
+    signals = services.signals
     try:
-        stored = await _while_leased(services, job, _stored_video(services, job))
-        settled = await services.store.settle_ready(job.id, job.fence, stored)
+        with telling.phase("copy"), signals.span(Span.COPY, job.id):
+            stored = await _while_leased(services, job, _stored_video(services, job))
+        with telling.phase("settle"), signals.span(Span.SETTLE, job.id):
+            settled = await services.store.settle_ready(job.id, job.fence, stored)
     except asyncio.CancelledError:
         stopped = _give_back(services, job, "the process is stopping", 0, counted=False)
-        await asyncio.shield(stopped)
+        telling.ended(services, job, await asyncio.shield(stopped), "the process is stopping")
         raise
     except (LeaseLost, ServiceError) as error:
         if isinstance(error, DependencyDown) and error.pauses is Activity.FINALISING:
             await pauses.failed(services, Activity.FINALISING, gate, str(error))
-        await _not_yet(services, job, error)
+        outcome = await _not_yet(services, job, error)
+        telling.ended(services, job, outcome, _words(error))
         return False
     await pauses.worked(services, Activity.FINALISING, gate)
-    log.info(
-        "finalised",
-        extra={
-            "job_id": job.id,
-            "outcome": settled.value,
-            "attempt": job.finalise_attempts,
-            "bytes": stored.size,
-            "sha256": stored.sha256,
-            "reused": stored.reused,
-            "seconds": round(time.monotonic() - started, 3),
-        },
-    )
-    if settled is Settled.SETTLED:
-        services.nudge.afterwards(job.id)
+    telling.settled(services, job, settled, stored)
     return settled is Settled.SETTLED
 
 
-async def _not_yet(services: Services, job: Job, error: LeaseLost | ServiceError) -> None:
+async def _not_yet(services: Services, job: Job, error: LeaseLost | ServiceError) -> Ended:
     """What a failed attempt means: try later, ask a person, or end the job."""
-    reason = f"{type(error).__name__}: {error}"
+    reason = _words(error)
     wait_s = backoff(FINALISE_RETRY_S, job.finalise_attempts)
     match error:
         case LeaseLost():
-            log.warning("lease lost", extra={"job_id": job.id, "fence": job.fence})
+            outcome = Ended.LEASE_LOST
         case DependencyDown():  # everybody's trouble: this job waits without being blamed
-            await _give_back(services, job, reason, DEPENDENCY_RETRY_S, counted=False)
+            outcome = await _give_back(services, job, reason, DEPENDENCY_RETRY_S, counted=False)
         case SourceGone() if job.gone_attempts + 1 >= GONE_ATTEMPTS:
-            await _fail(services, job, error)
+            outcome = await _fail(services, job, error)
         case SourceTooLarge():
-            await _fail(services, job, error)
+            outcome = await _fail(services, job, error)
         case SourceGone():
             gone_s = backoff(GONE_RETRY_S, job.gone_attempts + 1)
-            await _give_back(services, job, reason, gone_s, counted=True, gone=True)
+            outcome = await _give_back(services, job, reason, gone_s, counted=True, gone=True)
         case NotAVideo() | Transient():
-            await _give_back(services, job, reason, wait_s, counted=True)
+            outcome = await _give_back(services, job, reason, wait_s, counted=True)
         case _:  # an address we may not fetch, a key that is taken: nothing time will mend
-            await _park(services, job, reason)
+            outcome = await _park(services, job, reason)
+    return outcome
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 async def _stored_video(services: Services, job: Job) -> StoredObject:
@@ -190,27 +199,23 @@ async def _give_back(
     *,
     counted: bool,
     gone: bool = False,
-) -> None:
+) -> Ended:
     try:
         await services.store.give_back(
             job, reason, retry_in_s=retry_in_s, counted=counted, gone=gone
         )
     except Transient as error:  # then the lease runs out by itself
         log.warning("lease not given back", extra={"job_id": job.id, "reason": str(error)})
-    log.warning(
-        "finalisation put off",
-        extra={"job_id": job.id, "attempt": job.finalise_attempts, "reason": reason},
-    )
+    return Ended.PUT_OFF
 
 
-async def _park(services: Services, job: Job, reason: str) -> None:
-    if await services.store.park(job, reason, leased=True):
-        log.error("job parked", extra={"job_id": job.id, "reason": reason})
+async def _park(services: Services, job: Job, reason: str) -> Ended:
+    parked = await services.store.park(job, reason, leased=True)
+    return Ended.PARKED if parked else Ended.LEASE_LOST
 
 
-async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge) -> None:
+async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge) -> Ended:
     """The video can never be had: close the reservation on fal's own evidence."""
-    log.error("video lost", extra={"job_id": job.id, "reason": f"{error.code}: {error}"})
     message = (
         "The provider's video was gone before it could be saved."
         if isinstance(error, SourceGone)
@@ -227,3 +232,4 @@ async def _fail(services: Services, job: Job, error: SourceGone | SourceTooLarge
         )
     grounds = Grounds(fence=job.fence, cost=cost)
     await services.store.close_unfilled(job.id, JobState.FAILED, reason, grounds)
+    return Ended.FAILED

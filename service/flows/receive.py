@@ -1,7 +1,13 @@
-"""A webhook: verified, stored, answered; then, in the worker, read and acted on."""
+"""A webhook: verified, stored, answered; then, in the worker, read and acted on.
+
+Each delivery comes to one line in the log: when it was handled or parked, or, if we had it
+already, when it came.
+"""
 
 import logging
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from service.domain.errors import DependencyDown, NotFound
 from service.domain.inbox import Delivery, InboxEntry
@@ -12,8 +18,16 @@ from service.domain.verdict import Pending, Unreadable, Verdict, parse_delivery
 from service.flows.conclude import Source, conclude
 from service.flows.submit import adopt
 from service.ports import Services
+from service.ports.signals import Count, Span
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The entry is kept for a person."""
+
+    reason: str
 
 
 async def receive(services: Services, token: str, headers: Mapping[str, str], body: bytes) -> bool:
@@ -32,19 +46,24 @@ async def receive(services: Services, token: str, headers: Mapping[str, str], bo
         body=body,
         stale=signed.stale,
     )
-    created = await services.store.record_delivery(delivery, grace_s=DELIVERY_GRACE_S)
+    with services.signals.span(Span.RECEIVE, sealed.job_id, bytes=len(body)):
+        created = await services.store.record_delivery(delivery, grace_s=DELIVERY_GRACE_S)
+    if signed.stale:
+        services.signals.count(Count.STALE_DELIVERIES)
+    services.signals.count(Count.DELIVERIES, outcome="recorded" if created else "repeated")
     if created:
         services.nudge.delivery(delivery.entry_id)
+        return True
     facts = {
         "job_id": sealed.job_id,
         "request_id": signed.request_id,
         "entry_id": delivery.entry_id,
         "bytes": len(body),
         "stale": signed.stale,
-        "repeated": not created,
+        "repeated": True,
     }
-    log.info("delivery recorded", extra=facts)
-    return created
+    log.info("delivery repeated", extra=facts)
+    return False
 
 
 async def hint(services: Services, token: str) -> None:
@@ -64,50 +83,67 @@ async def handle(services: Services, entry_id: str) -> bool:
     entry = await services.store.take_delivery(entry_id, retry_in_s=DELIVERY_RETRY_S)
     if entry is None:
         return False
-    if entry.attempts > MAX_DELIVERY_ATTEMPTS:
-        await _park(services, entry, "handling failed too often")
-        return True
-    try:
-        await _act_on(services, entry)
-    except DependencyDown:  # says nothing about this entry
-        await services.store.put_off_delivery(entry.id, retry_in_s=DELIVERY_RETRY_S)
-        raise
+    started = time.monotonic()
+    with services.signals.span(Span.HANDLE, entry.job_id, attempt=entry.attempts):
+        try:
+            outcome = await _act_on(services, entry)
+        except DependencyDown:  # says nothing about this entry
+            await services.store.put_off_delivery(entry.id, retry_in_s=DELIVERY_RETRY_S)
+            raise
+    _tell(entry, outcome, time.monotonic() - started)
     return True
 
 
-async def _act_on(services: Services, entry: InboxEntry) -> None:
+def _tell(entry: InboxEntry, outcome: str | Parked, took_s: float) -> None:
+    """The delivery's line in the log."""
+    assert entry.taken_at is not None, "an entry is taken before it is handled"
+    waited_s = (entry.taken_at - entry.received_at).total_seconds()
+    facts = {
+        "job_id": entry.job_id,
+        "request_id": entry.request_id,
+        "entry_id": entry.id,
+        "bytes": len(entry.body),
+        "stale": entry.stale,
+        "repeated": False,
+        "attempts": entry.attempts,
+        "seconds": round(waited_s + took_s, 3),
+    }
+    if isinstance(outcome, Parked):
+        log.error("delivery parked", extra={**facts, "outcome": "parked", "reason": outcome.reason})
+    else:
+        log.info("delivery handled", extra={**facts, "outcome": str(outcome)})
+
+
+async def _act_on(services: Services, entry: InboxEntry) -> str | Parked:
+    if entry.attempts > MAX_DELIVERY_ATTEMPTS:
+        return await _park(services, entry, "handling failed too often")
     try:
         job = await _adopted(services, await services.store.job(entry.job_id), entry)
     except NotFound:
-        await _park(services, entry, "there is no such job in this database")
-        return
+        return await _park(services, entry, "there is no such job in this database")
     if job.is_deleted:
         # Before the entry is closed: whoever dies in between leaves a purge that finds it.
         await services.store.purge_again(job.id)
     try:
         verdict = parse_delivery(entry.body, entry.request_id)
     except Unreadable as error:
-        await _unreadable(services, job, entry, str(error))
-        return
+        return await _unreadable(services, job, entry, str(error))
     if entry.stale or isinstance(verdict, Pending):
         verdict = await _ask(services, job, entry)
     source = Source(request_id=entry.request_id, attempt=entry.attempt, entry_id=entry.id)
     outcome = await conclude(services, job, source, verdict)
     if job.is_deleted:
         services.nudge.purge(job.id)
-    log.info(
-        "delivery handled",
-        extra={"job_id": job.id, "entry_id": entry.id, "outcome": outcome},
-    )
+    return outcome
 
 
-async def _unreadable(services: Services, job: Job, entry: InboxEntry, reason: str) -> None:
+async def _unreadable(services: Services, job: Job, entry: InboxEntry, reason: str) -> str | Parked:
     """Keep an entry for a person, unless its job is deleted: then nobody is to keep it."""
     if not job.is_deleted:
-        await _park(services, entry, reason)
-        return
+        return await _park(services, entry, reason)
     await services.store.close_delivery(entry.id, f"deleted: {reason}")
     services.nudge.purge(job.id)
+    return "deleted"
 
 
 async def _adopted(services: Services, job: Job, entry: InboxEntry) -> Job:
@@ -131,11 +167,8 @@ async def _ask(services: Services, job: Job, entry: InboxEntry) -> Verdict:
     return await services.fal.check(job.fal_model, submission)
 
 
-async def _park(services: Services, entry: InboxEntry, reason: str) -> None:
+async def _park(services: Services, entry: InboxEntry, reason: str) -> Parked:
     """Keep an entry for a person; its job is asked about at once instead."""
     await services.store.park_delivery(entry.id, reason)
     await services.store.make_due(entry.job_id)
-    log.error(
-        "delivery parked",
-        extra={"job_id": entry.job_id, "entry_id": entry.id, "reason": reason},
-    )
+    return Parked(reason)

@@ -20,6 +20,7 @@ from service.domain.policy import (
     SWEEP_BATCH,
     SWEEP_CONCURRENCY,
 )
+from service.domain.seal import owner_name
 from service.domain.verdict import Broke, Missing, Refused, Stopped
 from service.flows import pauses
 from service.flows.cancel import close_cancelled, stop
@@ -28,6 +29,7 @@ from service.flows.delete import empty_account, purge
 from service.flows.receive import handle
 from service.flows.submit import adopt, send, void_attempt
 from service.ports import CancelAnswer, Listed, Services
+from service.ports.signals import Count, Span
 
 T = TypeVar("T")
 
@@ -70,13 +72,20 @@ async def sweep_once(services: Services) -> Sweep:
     store = services.store
     entries = await store.due_deliveries(SWEEP_BATCH, retry_in_s=DELIVERY_RETRY_S)
     sweep.deliveries = len(entries)
-    await _each(sweep, entries, lambda entry_id: _deliver(services, entry_id))
+    await _each(
+        sweep,
+        entries,
+        lambda entry_id: _deliver(services, entry_id),
+        lambda entry_id: {"entry_id": entry_id},
+    )
     leave = await pauses.states_left_alone(services)
     jobs = await store.due_jobs(SWEEP_BATCH, services.policy.sweep_delays_s, leave=leave)
     sweep.jobs = len(jobs)
-    await _each(sweep, jobs, lambda job: move_on(services, job))
+    await _each(sweep, jobs, lambda job: move_on(services, job), lambda job: {"job_id": job.id})
     await _remove(services, sweep)
     await _thumbnails(services, sweep)
+    services.signals.count(Count.SWEEPS)
+    services.signals.count(Count.SWEEP_PROBLEMS, sweep.problems)
     if sweep.jobs or sweep.deliveries or sweep.removals:
         log.info(
             "swept",
@@ -114,8 +123,19 @@ async def _remove(services: Services, sweep: Sweep) -> None:
     """What deleting has left to do: the oldest first, a batch of either kind."""
     due = await services.store.due_removals(SWEEP_BATCH)
     sweep.removals = max(len(due.accounts), len(due.jobs))
-    await _each(sweep, due.accounts, lambda email: empty_account(services, email))
-    await _each(sweep, due.jobs, lambda job_id: _purge(services, job_id))
+    key = services.policy.seal_key
+    await _each(
+        sweep,
+        due.accounts,
+        lambda email: empty_account(services, email),
+        lambda email: {"owner": owner_name(key, email)},
+    )
+    await _each(
+        sweep,
+        due.jobs,
+        lambda job_id: _purge(services, job_id),
+        lambda job_id: {"job_id": job_id},
+    )
 
 
 async def _thumbnails(services: Services, sweep: Sweep) -> None:
@@ -166,7 +186,8 @@ async def _check(services: Services, job: Job) -> str:
         return "parked"
     if job.if_finished is not None and await stop(services, job.id) is CancelAnswer.REQUESTED:
         return "stopped"
-    verdict = await services.fal.check(job.fal_model, job.submission)
+    with services.signals.span(Span.CHECK, job.id):
+        verdict = await services.fal.check(job.fal_model, job.submission)
     if isinstance(verdict, Missing) and not job.cancel_accepted:
         return await _look_up(services, job)
     return await conclude(services, job, _source(job, job.submission.request_id), verdict)
@@ -238,7 +259,10 @@ def _source(job: Job, request_id: str) -> Source:
 
 
 async def _each(
-    sweep: Sweep, items: Sequence[T], act: Callable[[T], Coroutine[Any, Any, str]]
+    sweep: Sweep,
+    items: Sequence[T],
+    act: Callable[[T], Coroutine[Any, Any, str]],
+    name: Callable[[T], dict[str, str]],
 ) -> None:
     gate = asyncio.Semaphore(SWEEP_CONCURRENCY)
 
@@ -248,16 +272,12 @@ async def _each(
                 sweep.count(await act(item))
             except Transient as error:
                 sweep.problems += 1
-                log.warning("sweep: put off", extra={"item": _name(item), "reason": str(error)})
+                log.warning("sweep: put off", extra={**name(item), "reason": str(error)})
             except Exception:
                 # A bug met at one job must not keep the others waiting; its row stays due.
                 sweep.problems += 1
-                log.exception("sweep: failed", extra={"item": _name(item)})
+                log.exception("sweep: failed", extra=name(item))
 
     async with asyncio.TaskGroup() as group:
         for item in items:
             group.create_task(one(item))
-
-
-def _name(item: object) -> str:
-    return item.id if isinstance(item, Job) else str(item)

@@ -4,8 +4,10 @@ import hashlib
 import json
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from service.domain.errors import (
     AccountClosed,
@@ -41,8 +43,16 @@ from service.ports import (
     SubmitOutcome,
     Unknown,
 )
+from service.ports.signals import Count, Span, Timing
 
 log = logging.getLogger(__name__)
+
+_OUTCOMES: Final[Mapping[type[SubmitOutcome], str]] = {
+    Accepted: "accepted",
+    Declined: "declined",
+    NotAccepted: "not_accepted",
+    Unknown: "unknown",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,14 +105,11 @@ async def accept(services: Services, order: Order) -> Receipt:
             return _receipt(before)
         raise InsufficientCredits(_too_few(new.credits))
     new = replace(new, usual_render_s=await _usual_render_s(services, new))
-    await services.bucket.put_image(new.start_image_key, order.image.data, order.image.content_type)
-    outcome = await store.reserve(
-        new, max_in_flight=services.policy.max_in_flight, grace_s=RESERVED_GRACE_S
-    )
+    outcome = await _reserve(services, order, new)
     if outcome is Reserved.EXISTS:
         return await _repeated(services, new)
     if outcome is not Reserved.RESERVED:
-        await _discard_image(services, new.start_image_key)
+        await _discard_image(services, new.id, new.start_image_key)
     _raise_unless_accepted(outcome, new)
     services.nudge.submission(new.id)
     log.info("job reserved", extra={"job_id": new.id, "credits": new.credits})
@@ -110,22 +117,41 @@ async def accept(services: Services, order: Order) -> Receipt:
     return Receipt(job_id=new.id, status=STATUS[JobState.RESERVED], credits=new.credits)
 
 
+async def _reserve(services: Services, order: Order, new: NewJob) -> Reserved:
+    """The start image and the reservation: the beginning of the job's trace."""
+    began = time.monotonic()
+    with services.signals.span(Span.ACCEPT, new.id, provider=new.provider):
+        await services.bucket.put_image(
+            new.start_image_key, order.image.data, order.image.content_type
+        )
+        outcome = await services.store.reserve(
+            new, max_in_flight=services.policy.max_in_flight, grace_s=RESERVED_GRACE_S
+        )
+    services.signals.observe(Timing.SUBMIT, time.monotonic() - began)
+    return outcome
+
+
 async def send(services: Services, job_id: str) -> bool:
     """Submit a reserved job to fal, once. False if it was not there to be submitted.
 
     The attempt is counted before the POST. Whatever happens after that, there is no second POST
-    until this one is proven not to have been accepted. While submitting is paused the job waits.
+    until this one is proven not to have been accepted. While submitting is paused, or as many
+    requests are at fal as may be, the job waits.
     """
     gate = await pauses.enter(services, Activity.SUBMITTING)
     if gate is Gate.SHUT:
         return False
-    job = await services.store.begin_submission(job_id, grace_s=SUBMITTING_GRACE_S)
+    job = await services.store.begin_submission(
+        job_id, grace_s=SUBMITTING_GRACE_S, max_at_fal=services.policy.max_at_fal
+    )
     if job is None:
         return False
     assert job.fal_model is not None, "a job is reserved with its model"
-    outcome = await services.fal.submit(
-        job.fal_model, _arguments(services, job), webhook_url(services, job)
-    )
+    with services.signals.span(Span.SUBMIT, job.id, attempt=job.submit_attempts):
+        outcome = await services.fal.submit(
+            job.fal_model, _arguments(services, job), webhook_url(services, job)
+        )
+    services.signals.count(Count.SUBMISSIONS, outcome=_OUTCOMES[type(outcome)])
     log.info(
         "submission answered",
         extra={"job_id": job.id, "attempt": job.submit_attempts, "outcome": outcome.said},
@@ -291,7 +317,7 @@ async def _repeated(services: Services, new: NewJob) -> Receipt:
     """
     job = await services.store.job(new.id)
     if job.start_image_key != new.start_image_key:
-        await _discard_image(services, new.start_image_key)
+        await _discard_image(services, new.id, new.start_image_key)
     else:
         services.nudge.submission(new.id)
     return _receipt(job)
@@ -319,11 +345,11 @@ def _too_few(price: int) -> str:
     return f"this video costs {price} credits and fewer are available"
 
 
-async def _discard_image(services: Services, key: str) -> None:
+async def _discard_image(services: Services, job_id: str, key: str) -> None:
     try:
         await services.bucket.delete(key)
     except Transient as error:  # it costs a little storage until its retention ends
-        log.warning("start image left behind", extra={"key": key, "reason": str(error)})
+        log.warning("start image left behind", extra={"job_id": job_id, "reason": str(error)})
 
 
 def _arguments(services: Services, job: Job) -> dict[str, object]:

@@ -58,6 +58,12 @@ export interface ProviderChoice {
   expectedRenderSeconds: number;
 }
 
+/** What a start image may be at most. */
+export interface ImageLimits {
+  maxBytes: number;
+  maxPixels: number;
+}
+
 export interface Template {
   slug: string;
   title: string;
@@ -205,7 +211,7 @@ export interface VideoClient {
   }): Promise<LibraryPage>;
   /** Deletes a finished job and its video. */
   remove(jobId: string): Promise<null>;
-  templates(): Promise<{ templates: Template[] }>;
+  templates(): Promise<{ templates: Template[]; imageLimits: ImageLimits }>;
   credits(): Promise<Credits>;
   session(): Promise<Session>;
 }

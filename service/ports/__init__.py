@@ -18,6 +18,7 @@ from service.ports.fal import (
     Unknown,
 )
 from service.ports.poster import Poster
+from service.ports.signals import SILENT, Signals
 from service.ports.store import (
     Applied,
     AuditStore,
@@ -33,6 +34,7 @@ from service.ports.store import (
 )
 
 __all__ = [
+    "SILENT",
     "Accepted",
     "Applied",
     "AuditStore",
@@ -53,6 +55,7 @@ __all__ = [
     "Reserved",
     "Services",
     "Settled",
+    "Signals",
     "Signed",
     "Store",
     "StoredObject",
@@ -87,3 +90,4 @@ class Services:
     verifier: DeliveryVerifier
     nudge: Nudge
     poster: Poster | None = None  # None: this process makes no thumbnails
+    signals: Signals = SILENT

@@ -18,6 +18,7 @@ from service.domain.pauses import Activity, Gate, Pause
 from service.domain.templates import Template
 from service.domain.write_offs import WriteOff
 from service.ports.bucket import StoredObject
+from service.ports.keeping import Keeping
 
 
 class Reserved(StrEnum):
@@ -120,7 +121,14 @@ class Submissions(Protocol):
     """From the reservation to a request that fal is known to have, or not to have."""
 
     async def reserve(self, job: NewJob, *, max_in_flight: int, grace_s: float) -> Reserved: ...
-    async def begin_submission(self, job_id: str, *, grace_s: float) -> Job | None: ...
+    async def begin_submission(self, job_id: str, *, grace_s: float, max_at_fal: int) -> Job | None:
+        """The job, if it may be sent now: not while `max_at_fal` requests are at fal."""
+        ...
+
+    async def count_at_fal(self, limit: int) -> int:
+        """How many requests are at fal, or may be; not more than `limit`."""
+        ...
+
     async def record_submission(
         self, job_id: str, attempt: int, submission: Submission, *, expected_s: float
     ) -> bool: ...
@@ -176,7 +184,6 @@ class Work(Protocol):
 
     async def jobs_named(self, job_ids: Sequence[str]) -> list[Job]: ...
     async def jobs(self, email: str, *, before: str | None, limit: int) -> list[Job]: ...
-    async def find_jobs(self, *, parked: bool, state: JobState | None, limit: int) -> list[Job]: ...
     async def due_jobs(
         self, limit: int, delays_s: Sequence[float], *, leave: Collection[JobState] = ()
     ) -> list[Job]: ...
@@ -205,9 +212,6 @@ class Inbox(Protocol):
         """Raises NotFound."""
         ...
 
-    async def find_deliveries(
-        self, *, parked: bool, job_id: str | None, limit: int
-    ) -> list[InboxEntry]: ...
     async def oldest_waiting_delivery_s(self) -> float | None: ...
 
 
@@ -249,7 +253,7 @@ class Afterwards(Protocol):
     async def render_times(self, fal_model: str, duration_s: int) -> list[int]: ...
 
 
-class Store(Accounts, Submissions, Endings, Work, Inbox, Deletions, Afterwards, Protocol):
+class Store(Accounts, Submissions, Endings, Work, Inbox, Deletions, Afterwards, Keeping, Protocol):
     """SurrealDB."""
 
 
@@ -265,9 +269,9 @@ class Stray:
 
 
 class AuditStore(Protocol):
-    """What the audit reads. Nothing here changes anything."""
+    """What the audit reads, a page at a time. Nothing here changes anything."""
 
-    async def audit_accounts(self) -> list[AuditAccount]: ...
+    async def audit_accounts(self, after: str | None, limit: int) -> list[AuditAccount]: ...
     async def audit_jobs(self, after: str | None, limit: int) -> list[AuditJob]: ...
     async def audit_stray(self) -> Stray: ...
     async def audit_poster_owners(self, job_ids: Sequence[str]) -> frozenset[str]:

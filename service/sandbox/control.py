@@ -72,6 +72,13 @@ async def break_jwks(request: Request) -> Response:
     return JSONResponse({"fault": fault})
 
 
+async def set_clock(request: Request) -> Response:
+    """POST /sandbox/clock {"ahead_s": seconds}: how wrong the Date of each answer is from now."""
+    ahead_s = float((await request.json())["ahead_s"])
+    stage(request).clock_ahead_s = ahead_s
+    return JSONResponse({"ahead_s": ahead_s})
+
+
 async def rotate_keys(request: Request) -> Response:
     """POST /sandbox/rotate-keys[?keep_old=1]: a new signing key; the old one unlisted."""
     here = stage(request)
@@ -98,6 +105,7 @@ async def reset(request: Request) -> Response:
     here.book.clear()
     here.totals.clear()
     here.jwks_fault = None
+    here.clock_ahead_s = 0.0
     return JSONResponse({"reset": True})
 
 
@@ -116,6 +124,7 @@ ROUTES: Final = [
     Route("/sandbox/faults", plan_faults, methods=["POST"]),
     Route("/sandbox/faults", forget_faults, methods=["DELETE"]),
     Route("/sandbox/jwks", break_jwks, methods=["POST"]),
+    Route("/sandbox/clock", set_clock, methods=["POST"]),
     Route("/sandbox/rotate-keys", rotate_keys, methods=["POST"]),
     Route("/sandbox/redeliver/{request_id}", redeliver, methods=["POST"]),
     Route("/sandbox/reset", reset, methods=["POST"]),

@@ -6,12 +6,14 @@ from http import HTTPStatus
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.sandbox import cdn, control, platform
 from service.sandbox.connection import gone
+from service.sandbox.date import Dated
 from service.sandbox.queue import Cancelled
 from service.sandbox.records import Generation, Json, State
 from service.sandbox.signing import JwksFault
@@ -23,7 +25,7 @@ _Handler = Callable[[Request, Generation], Response]
 
 def app(shared: Stage) -> Starlette:
     """The whole stand-in. `shared` outlives it."""
-    built = Starlette(routes=ROUTES)
+    built = Starlette(routes=ROUTES, middleware=[Middleware(Dated, shared=shared)])
     built.state.stage = shared
     return built
 

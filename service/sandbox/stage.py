@@ -22,6 +22,7 @@ class Stage:
     totals: Counter[str]
     book: FaultBook = field(default_factory=FaultBook)
     jwks_fault: JwksFault | None = None
+    clock_ahead_s: float = 0.0
 
 
 def stage(request: Request) -> Stage:

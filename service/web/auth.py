@@ -1,5 +1,6 @@
 """Who is asking: a bearer token, or the session cookie of a browser."""
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,7 +12,9 @@ from service.domain.errors import SignInRequired
 from service.wiring import Runtime
 
 COOKIE: Final = "session"
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
+# What proxies and tunnels add, whatever they make of Host.
+_FORWARDED: Final = frozenset({"forwarded", "via", "cf-connecting-ip", "cf-ray", "x-real-ip"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -31,11 +34,11 @@ async def sign_in_of(request: Request, runtime: Runtime) -> SignIn:
         return await runtime.tokens.sign_in(token)
     cookie = request.cookies.get(COOKIE)
     if cookie:
-        if request.method not in _SAFE_METHODS and not _from_own_page(request):
+        if request.method not in _SAFE_METHODS and not from_own_page(request):
             raise SignInRequired("a write by cookie needs the Origin of this site")
         return await runtime.tokens.sign_in(cookie)
     user = runtime.settings.auth_development_user
-    if runtime.settings.development and user and _from_this_machine(request):
+    if runtime.settings.development and user and from_this_machine(request):
         return SignIn(email=account_name(user))
     raise SignInRequired("sign in first")
 
@@ -50,14 +53,22 @@ def bearer_token(request: Request) -> str | None:
     return token.strip()
 
 
-def _from_own_page(request: Request) -> bool:
+def from_own_page(request: Request) -> bool:
     """Whether a page of this host asks. A proxy may end TLS, so the scheme says nothing here."""
     host = request.headers.get("host")
-    return host is not None and urlsplit(request.headers.get("origin", "")).netloc == host
+    try:
+        origin = urlsplit(request.headers.get("origin", ""))
+    except ValueError:  # no address at all
+        return False
+    return host is not None and origin.netloc == host
 
 
-def _from_this_machine(request: Request) -> bool:
-    """Asked for under a loopback name, and not by another site's page or through a tunnel."""
-    origin = request.headers.get("origin")
-    same_site = origin is None or _from_own_page(request)
-    return request.url.hostname in _LOOPBACK and same_site
+def from_this_machine(request: Request) -> bool:
+    """Asked for under a loopback name, and not by another site's page or through a tunnel.
+
+    The Host header as it was sent: Starlette reads a malformed one as the socket's own address.
+    """
+    if any(name in _FORWARDED or name.startswith("x-forwarded-") for name in request.headers):
+        return False
+    same_site = "origin" not in request.headers or from_own_page(request)
+    return bool(_LOOPBACK.fullmatch(request.headers.get("host", ""))) and same_site

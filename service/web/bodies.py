@@ -95,6 +95,8 @@ async def read_order_form(request: Request, max_image_bytes: int) -> OrderForm:
             image = await _image(form.getlist("startImage"), max_image_bytes)
         finally:
             await form.close()
+    except (UnicodeError, LookupError) as error:  # of the parser, at a charset it should not try
+        raise Invalid([FieldError("body", "is no readable form: send it in UTF-8")]) from error
     except HTTPException as error:
         if error.status_code != 400:  # noqa: PLR2004 - 400 is the form parser's own refusal
             raise

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from service.domain.errors import FieldError, Invalid, NotFound
 from service.domain.job import Job
 from service.ports import Services
+from service.web.answers import JobView
 from service.web.requests import own_job, runtime_of
 from service.web.streams import Streams
 from service.web.views import job_view, tagged_version
@@ -31,6 +32,11 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would hold events back to fill a buffer
 }
+_NEWS: Final[tuple[Literal["version", "progress", "etaSeconds"], ...]] = (
+    "version",
+    "progress",
+    "etaSeconds",
+)
 _SECONDS: Final = re.compile(r"[0-9]{1,2}")
 
 
@@ -98,7 +104,7 @@ async def _events(
     services: Services, streams: Streams, job: Job, *, fresh: bool
 ) -> AsyncIterator[str]:
     yield f"retry: {RECONNECT_MS}\n\n"
-    told: dict[str, Any] = {}
+    told: JobView | None = None
     read = time.monotonic()
     end = read + STREAM_S
     if fresh:
@@ -118,9 +124,9 @@ async def _events(
         return
 
 
-def _says_more(view: dict[str, Any], told: dict[str, Any]) -> bool:
+def _says_more(view: JobView, told: JobView | None) -> bool:
     """Whether a client would show something else; that an address is signed anew is nothing."""
-    return any(view[name] != told.get(name) for name in ("version", "progress", "etaSeconds"))
+    return told is None or any(view[name] != told[name] for name in _NEWS)
 
 
 def _as_of_now(job: Job, read: float) -> Job:
@@ -128,7 +134,7 @@ def _as_of_now(job: Job, read: float) -> Job:
     return replace(job, read_at=job.read_at + timedelta(seconds=time.monotonic() - read))
 
 
-def _event(view: dict[str, Any]) -> str:
+def _event(view: JobView) -> str:
     data = json.dumps(view, separators=(",", ":"), ensure_ascii=False)
     return f"id: {view['version']}\ndata: {data}\n\n"
 

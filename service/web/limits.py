@@ -1,8 +1,8 @@
-"""How often one account may order: counted before a body is read, by each process for itself.
+"""What a request may be before anybody reads it: how large its head, how often an order.
 
 Money is not guarded here. How many videos of an account are unfinished is limited where they are
 reserved, exactly and for all processes together (MAX_IN_FLIGHT); this keeps one account from
-making a process decode images all day.
+making a process decode images all day. Each process counts for itself.
 """
 
 import math
@@ -11,8 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from service.domain.errors import TooOften
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.domain.errors import TooOften
+from service.web.problems import problem
+
+MAX_HEAD_BYTES: Final = 16 * 1024  # the request line and all headers
 PERIOD_S: Final = 60.0
 MAX_ACCOUNTS: Final = 10_000  # remembered; one that has been quiet longest is forgotten first
 
@@ -40,3 +44,26 @@ class OrderRate:
             self._spent_until.popitem(last=False)
         if refused:
             raise TooOften("that is too many orders in a minute", retry_after_s=math.ceil(wait_s))
+
+
+class BoundedHead:
+    """Refuses a request whose head is over MAX_HEAD_BYTES with 431.
+
+    The parser bounds only what has not arrived whole: a large head that comes at once passes it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _head_bytes(scope) > MAX_HEAD_BYTES:
+            detail = f"The request's head is larger than {MAX_HEAD_BYTES} bytes."
+            answer = problem(431, "head_too_large", detail, headers={"Connection": "close"})
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _head_bytes(scope: Scope) -> int:
+    head: int = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    return head + sum(len(name) + len(value) for name, value in scope["headers"])

@@ -7,26 +7,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.adapters.image import ImageLimits, inspect_image
-from service.adapters.migrate import find_migrations, pending
-from service.domain.errors import FieldError, Invalid, ServiceError, TooLarge, Transient
+from service.domain.canary import is_canary
+from service.domain.errors import FieldError, Invalid, TooLarge
 from service.domain.seal import unseal
 from service.flows.cancel import cancel
 from service.flows.delete import delete
 from service.flows.receive import hint, receive
 from service.flows.submit import Order, StartImage, accept
+from service.web.answers import LibraryPage, Receipt, Recorded, TemplateList
 from service.web.auth import signed_in
 from service.web.bodies import read_body, read_cancel, read_order_form
+from service.web.canary import answer_canary
 from service.web.events import when_changed
-from service.web.problems import problem
+from service.web.limits import OrderRate
+from service.web.metrics import acknowledging
 from service.web.requests import JOB_ID, job_of, own_job, runtime_of
 from service.web.views import credits_view, job_tag, job_view, library_item, template_view
-from service.wiring import Runtime
 
 LEDGER_ENTRIES: Final = 20  # in a credits answer
 PAGE: Final = 20
 MAX_PAGE: Final = 100
-# A delivery that waits longer than this means that nobody is working through the inbox.
-INBOX_PATIENCE_S: Final = 300.0
 
 _SMALL_NUMBER: Final = re.compile(r"[0-9]{1,4}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"^[\x21-\x7e]{1,200}$")
@@ -40,6 +40,8 @@ async def submit_video(request: Request) -> Response:
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise Invalid([FieldError("Idempotency-Key", "must be 1 to 200 visible characters")])
     settings = runtime.settings
+    rate: OrderRate = request.app.state.order_rate
+    rate.take(email)
     form = await read_order_form(request, settings.max_image_bytes)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     facts = await inspect_image(form.image, limits)
@@ -57,9 +59,9 @@ async def submit_video(request: Request) -> Response:
             idempotency_key=key,
         ),
     )
-    answer = {
+    answer: Receipt = {
         "jobId": receipt.job_id,
-        "status": receipt.status.value,
+        "status": receipt.status,
         "credits": receipt.credits,
     }
     return JSONResponse(answer, status_code=202)
@@ -92,9 +94,15 @@ async def list_templates(request: Request) -> Response:
     await signed_in(request, runtime)
     allow = runtime.services.policy.allow_retired_providers
     templates = await runtime.services.store.templates()
-    return JSONResponse(
-        {"templates": [template_view(each, allow_retired=allow) for each in templates]}
-    )
+    settings = runtime.settings
+    answer: TemplateList = {
+        "templates": [template_view(each, allow_retired=allow) for each in templates],
+        "imageLimits": {
+            "maxBytes": settings.max_image_bytes,
+            "maxPixels": settings.max_image_pixels,
+        },
+    }
+    return JSONResponse(answer)
 
 
 async def list_library(request: Request) -> Response:
@@ -109,7 +117,8 @@ async def list_library(request: Request) -> Response:
     page = jobs[:limit]
     cursor = page[-1].id if len(jobs) > limit else None
     items = [library_item(runtime.services, job) for job in page]
-    return JSONResponse({"items": items, "nextCursor": cursor})
+    answer: LibraryPage = {"items": items, "nextCursor": cursor}
+    return JSONResponse(answer)
 
 
 async def delete_video(request: Request) -> Response:
@@ -133,32 +142,19 @@ async def receive_delivery(request: Request) -> Response:
     """POST /api/fal/webhook/{token}: 200 once the delivery is durable, however often it comes."""
     runtime = runtime_of(request)
     token = request.path_params["token"]
-    unseal(runtime.services.policy.seal_key, token)  # before a byte of a stranger's body is read
-    try:
-        body = await read_body(request, runtime.settings.max_webhook_bytes)
-    except TooLarge:
-        await hint(runtime.services, token)
-        raise
-    created = await receive(runtime.services, token, request.headers, body)
-    return JSONResponse({"recorded": True, "repeated": not created})
-
-
-async def live(_: Request) -> Response:
-    """GET /health/live: the process answers."""
-    return JSONResponse({"status": "ok"})
-
-
-async def ready(request: Request) -> Response:
-    """GET /health/ready: 200 if this process can do its work, 503 naming what it lacks."""
-    runtime = runtime_of(request)
-    checks = {
-        "database": await _check_database(runtime),
-        "keySet": await _check_keys(runtime),
-        "inbox": await _check_inbox(runtime),
-    }
-    if all(each == "ok" for each in checks.values()):
-        return JSONResponse({"status": "ok", "checks": checks})
-    return problem(503, "not_ready", "The service cannot do its work yet.", checks=checks)
+    if is_canary(token):
+        return await answer_canary(request, token)
+    with acknowledging(runtime.services.signals):
+        # Before a byte of a stranger's body is read.
+        unseal(runtime.services.policy.seal_key, token)
+        try:
+            body = await read_body(request, runtime.settings.max_webhook_bytes)
+        except TooLarge:
+            await hint(runtime.services, token)
+            raise
+        created = await receive(runtime.services, token, request.headers, body)
+    answer: Recorded = {"recorded": True, "repeated": not created}
+    return JSONResponse(answer)
 
 
 def _page_size(request: Request) -> int:
@@ -166,29 +162,3 @@ def _page_size(request: Request) -> int:
     if not (_SMALL_NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_PAGE):
         raise Invalid([FieldError("limit", f"must be a whole number from 1 to {MAX_PAGE}")])
     return int(text)
-
-
-async def _check_database(runtime: Runtime) -> str:
-    try:
-        missing = await pending(runtime.store.database, find_migrations())
-    except ServiceError as error:
-        return f"{error.code}"
-    return "ok" if not missing else f"not migrated: {', '.join(missing)}"
-
-
-async def _check_keys(runtime: Runtime) -> str:
-    try:
-        await runtime.fal_keys.current()
-    except Transient as error:
-        return str(error)
-    return "ok"
-
-
-async def _check_inbox(runtime: Runtime) -> str:
-    try:
-        waited_s = await runtime.services.store.oldest_waiting_delivery_s()
-    except ServiceError as error:
-        return error.code
-    if waited_s is not None and waited_s > INBOX_PATIENCE_S:
-        return f"a delivery has waited {int(waited_s)} s"
-    return "ok"

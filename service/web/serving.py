@@ -11,12 +11,13 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.web.limits import MAX_HEAD_BYTES
+
 GRACEFUL_S: Final = 10  # answers under way; with the worker's 10 s under a container's 30 s
 KEEP_ALIVE_S: Final = 75  # longer than a proxy's 60 s, so that the proxy closes first
 MAX_CONNECTIONS: Final = 5_000
 BACKLOG: Final = 2_048
 HEAD_S: Final = 15.0  # a request's head must be there, and a rest that nobody reads be over
-MAX_HEAD_BYTES: Final = 16 * 1024  # the request line and all headers; more is answered 400
 UNACKNOWLEDGED_S: Final = 90  # a peer that takes nothing for so long is gone, whatever it says
 
 
@@ -77,7 +78,25 @@ async def serve(
     Raises OSError if the address cannot be listened on.
     """
     listener = listen(host, port)
-    server = _Server(
+    server = new_server(app)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        # The kernel accepts connections since `listen`: nobody who calls now is refused.
+        on_ready(listener.getsockname()[1])
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if streams := getattr(app.state, "streams", None):  # the sidecar has none
+            streams.watcher.close()
+        server.should_exit = True
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+        await task
+
+
+def new_server(app: Starlette, *, connections: int = MAX_CONNECTIONS) -> uvicorn.Server:
+    """A server that is bounded in all that a client may take; it leaves signals alone."""
+    return _Server(
         uvicorn.Config(
             app,
             http=_Protocol,
@@ -90,21 +109,9 @@ async def serve(
             server_header=False,
             timeout_graceful_shutdown=GRACEFUL_S,
             timeout_keep_alive=KEEP_ALIVE_S,
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=connections,
         )
     )
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        # The kernel accepts connections since `listen`: nobody who calls now is refused.
-        on_ready(listener.getsockname()[1])
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        app.state.streams.watcher.close()
-        server.should_exit = True
-        stopping.cancel()
-        await asyncio.gather(stopping, return_exceptions=True)
-        await task
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.domain.errors import SignInRequired
+from service.web.answers import SessionView
 from service.web.auth import COOKIE, bearer_token, sign_in_of
 from service.web.requests import runtime_of
 from service.web.views import instant
@@ -16,10 +17,11 @@ async def read_session(request: Request) -> Response:
     """GET /api/session: who is signed in, and until when."""
     sign_in = await sign_in_of(request, runtime_of(request))
     expires = sign_in.expires_at
-    return JSONResponse(
-        {"email": sign_in.email, "expiresAt": instant(expires) if expires else None},
-        headers={"Cache-Control": "no-store"},
-    )
+    answer: SessionView = {
+        "email": sign_in.email,
+        "expiresAt": instant(expires) if expires else None,
+    }
+    return JSONResponse(answer)
 
 
 async def open_session(request: Request) -> Response:

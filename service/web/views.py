@@ -3,15 +3,23 @@
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from service.domain.credits import Balance, LedgerEntry
 from service.domain.job import Job, JobState, Status
 from service.domain.providers import PROVIDERS, Provider
 from service.domain.templates import Template
 from service.ports import Services
+from service.web.answers import (
+    CreditsView,
+    JobView,
+    LedgerEntryView,
+    LibraryItem,
+    ProviderView,
+    TemplateView,
+)
 
 # Progress is an estimate until the end: shares of the bar, in percent.
 SUBMITTED_PERCENT: Final = 5
@@ -23,7 +31,7 @@ LINK_RENEWALS: Final = 2
 _TAG: Final = re.compile(r'"([0-9]{1,9})-[0-9a-f]{20}"')
 
 
-def job_view(services: Services, job: Job) -> dict[str, Any]:
+def job_view(services: Services, job: Job) -> JobView:
     """A job's status. `url`, `key` and `credits` (spent) once it is completed.
 
     `previewUrl` is fal's own copy, while ours is being made: from then on the job cannot be
@@ -33,7 +41,7 @@ def job_view(services: Services, job: Job) -> dict[str, Any]:
     done = job.state is JobState.READY and job.object_key is not None
     return {
         "jobId": job.id,
-        "status": job.status.value,
+        "status": job.status,
         "progress": progress(job),
         "etaSeconds": eta_s(job),
         "previewUrl": services.source.shown(job.source_url)
@@ -47,7 +55,7 @@ def job_view(services: Services, job: Job) -> dict[str, Any]:
         else None,
         "key": job.object_key if done else None,
         "credits": job.credits if done else None,
-        "ifFinished": job.if_finished.value if job.if_finished and not job.is_final else None,
+        "ifFinished": job.if_finished if not job.is_final else None,
         "error": {"code": job.error.code, "message": job.error.message} if job.error else None,
         "version": job.version,
         "createdAt": instant(job.created_at),
@@ -73,9 +81,10 @@ def tagged_version(tags: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def library_item(services: Services, job: Job) -> dict[str, Any]:
+def library_item(services: Services, job: Job) -> LibraryItem:
     """A job as an entry of its owner's list."""
-    return job_view(services, job) | {
+    return {
+        **job_view(services, job),
         "templateSlug": job.template_id,
         "provider": job.provider,
         "durationSeconds": job.duration_s,
@@ -112,7 +121,7 @@ def eta_s(job: Job) -> int | None:
             return None
 
 
-def template_view(template: Template, *, allow_retired: bool) -> dict[str, Any]:
+def template_view(template: Template, *, allow_retired: bool) -> TemplateView:
     """A template with what can be chosen for it."""
     return {
         "slug": template.slug,
@@ -128,7 +137,7 @@ def template_view(template: Template, *, allow_retired: bool) -> dict[str, Any]:
     }
 
 
-def credits_view(balance: Balance, entries: Sequence[LedgerEntry]) -> dict[str, Any]:
+def credits_view(balance: Balance, entries: Sequence[LedgerEntry]) -> CreditsView:
     return {
         "available": balance.available,
         "reserved": balance.reserved,
@@ -140,7 +149,7 @@ def instant(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _provider_view(provider: Provider) -> Mapping[str, Any]:
+def _provider_view(provider: Provider) -> ProviderView:
     return {
         "name": provider.name,
         "title": provider.title,
@@ -151,10 +160,10 @@ def _provider_view(provider: Provider) -> Mapping[str, Any]:
     }
 
 
-def _entry_view(entry: LedgerEntry) -> Mapping[str, Any]:
+def _entry_view(entry: LedgerEntry) -> LedgerEntryView:
     return {
         "id": entry.id,
-        "kind": entry.kind.value,
+        "kind": entry.kind,
         "credits": entry.credits,
         "jobId": entry.job_id,
         "at": instant(entry.at),

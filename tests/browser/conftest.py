@@ -3,17 +3,21 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from service.sandbox.object_store import ObjectStore
+from tests.browser.operator_page import OPS_TOKEN, Operator
 from tests.browser.site import Site, running_site
 from tests.browser.tab import Tab, Visitor
 from tests.loops import share_loop
 from tests.parts import program
-from tests.world import SOON_S
+from tests.world import SOON_S, World, open_world
 
+OPERATED: Final = {"OPS_TOKEN": OPS_TOKEN, "RECONCILE_INTERVAL_S": "0.3"}
 Visit = Callable[..., Awaitable[Visitor]]
 
 expect.set_options(timeout=SOON_S * 1000)
@@ -109,3 +113,27 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     context = await browser.new_context()
     yield await context.new_page()
     await context.close()
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def world(s3: ObjectStore) -> AsyncIterator[World]:
+    """One service for the operator page, which looks by itself for what is due."""
+    async with open_world(s3, OPERATED, reconciler=True) as opened:
+        await opened.grant(10_000)
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def stranger(world: World, window: BrowserContext) -> AsyncIterator[Operator]:
+    """Not signed in. What the console says wrong fails the test."""
+    url = str(world.http.base_url).rstrip("/")
+    tab = Tab(page=await window.new_page(), url=url)
+    yield Operator(tab=tab)
+    await clean(window)
+    assert tab.wrong == []
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def operator(stranger: Operator) -> Operator:
+    await stranger.cookie()
+    return stranger

@@ -25,7 +25,7 @@ from service.sandbox.settings import Sandbox
 from service.sandbox.stage import Stage
 from service.settings import Needs, read_settings
 from service.web.app import build_app
-from service.wiring import Runtime, _bucket_settings, _fal_settings, open_runtime
+from service.wiring import Runtime, bucket_settings, fal_settings, open_runtime
 from service.worker import Nudges, running_worker
 from tests.crash.doors import Doors, Wiring, with_doors, with_front_doors
 from tests.crash.plan import Killed, Plan
@@ -98,7 +98,7 @@ async def open_rig(s3: ObjectStore) -> AsyncIterator[Rig]:
         standing = Sandbox(settings=sandbox, fal_url=url, s3_url=s3.url)
         settings = read_settings(environment(standing, 9), Needs.WEB)
         runtime = await stack.enter_async_context(open_runtime(settings))
-        bucket = await stack.enter_async_context(open_bucket(_bucket_settings(settings), STORAGE))
+        bucket = await stack.enter_async_context(open_bucket(bucket_settings(settings), STORAGE))
         transport = httpx.AsyncHTTPTransport(verify=tls_context())
         await stack.enter_async_context(transport)
         info = await runtime.store.database.read("INFO FOR DB")
@@ -107,10 +107,10 @@ async def open_rig(s3: ObjectStore) -> AsyncIterator[Rig]:
             stage=stage,
             wiring=Wiring(
                 s3=bucket._s3,
-                bucket=_bucket_settings(settings),
+                bucket=bucket_settings(settings),
                 limits=STORAGE,
                 transport=transport,
-                fal=_fal_settings(settings),
+                fal=fal_settings(settings),
             ),
             tables=tuple(name for name in info["tables"] if name not in KEPT_TABLES),
         )

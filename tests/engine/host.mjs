@@ -4,11 +4,10 @@
 //   node host.mjs --path rocksdb:///dir [--port 0] [--user root] [--pass root | --passhash ARGON2]
 // Ends with SIGTERM, or when its standard input ends: a test process that dies takes it along.
 import { randomUUID } from 'node:crypto';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { WebSocketServer } from 'ws';
 import { list, map, negative, readMap, readText, text } from './cbor.mjs';
+import { nativeEngine } from './native.mjs';
 
 const HOST = '127.0.0.1';
 const MAX_MESSAGE_BYTES = 128 << 20; // the server's own limit
@@ -20,15 +19,6 @@ const { values: options } = parseArgs({ options: {
   user: { type: 'string', default: 'root' }, pass: { type: 'string', default: 'root' },
   passhash: { type: 'string' },
 } });
-
-/** The engine's class. The package keeps it behind the JavaScript SDK; its file is there. */
-function nativeEngine() {
-  const libc = process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl';
-  const parts = [process.platform, process.arch, ...(process.platform === 'linux' ? [libc] : [])];
-  const addon = new URL(`surrealdb-node.${parts.join('-')}.node`,
-    import.meta.resolve('@surrealdb/node'));
-  return createRequire(import.meta.url)(fileURLToPath(addon)).SurrealNodeEngine;
-}
 
 /** Its answer: the result's bytes, or `{error}`, which `isError` tells apart. */
 const ask = async (fields) => Buffer.from(await engine.execute(map(Object.entries(fields))));

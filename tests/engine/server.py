@@ -83,6 +83,27 @@ class Engine:
         """SIGTERM; its exit code. Does nothing when it has ended."""
         return await asyncio.to_thread(self.end_now)
 
+    async def export(self, database: str, file: Path) -> None:
+        """Write all of a database to a file, as `surreal export` does."""
+        await self._dump("export", database, file)
+
+    async def load(self, database: str, file: Path) -> None:
+        """Fill a new database from such a file, as `surreal import` does."""
+        await self._dump("import", database, file)
+
+    async def _dump(self, what: str, database: str, file: Path) -> None:
+        """By the server's own command, or else while nothing runs on the folder."""
+        if surreal := shutil.which("surreal"):
+            way = ["--endpoint", f"http://{HOST}:{self.port}", "--user", USER, "--pass", USER]
+            where = ["--namespace", NAMESPACE, "--database", database, str(file)]
+            await _run([surreal, what, *way, *where])
+            return
+        await self.stop()
+        url = self._path.partition("?")[0]
+        script = str(_HERE / "dump.mjs")
+        await _run([program("node"), script, what, url, NAMESPACE, database, str(file)])
+        await self.start()
+
     def start_now(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "engine.log"
@@ -120,6 +141,15 @@ class Engine:
         npm_packages(_HERE)
         host, user = str(_HERE / "host.mjs"), ["--user", USER, "--passhash", _cheap_hash()]
         return [program("node"), host, "--port", port, "--path", self._path, *user]
+
+
+async def _run(command: list[str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{command[1]} failed: {said.decode()}")
 
 
 @functools.cache

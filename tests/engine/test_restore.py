@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,17 +31,31 @@ async def world_on(engine: Engine, s3: ObjectStore) -> AsyncIterator[World]:
         yield world
 
 
-async def back_up(engine: Engine, folder: Path) -> None:
-    await engine.stop()
-    shutil.copytree(engine.folder / "data", folder)
-    await engine.start()
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One of the two ways of deploy/BACKUP.md: the folder copied while it stands, or an export."""
 
+    kind: str
+    engine: Engine
+    database: str
+    path: Path
 
-async def restore(engine: Engine, folder: Path) -> None:
-    await engine.stop()
-    shutil.rmtree(engine.folder / "data")
-    shutil.copytree(folder, engine.folder / "data")
-    await engine.start()
+    async def take(self) -> None:
+        if self.kind == "export":
+            await self.engine.export(self.database, self.path)
+            return
+        await self.engine.stop()
+        shutil.copytree(self.engine.folder / "data", self.path)
+        await self.engine.start()
+
+    async def restore(self) -> None:
+        await self.engine.stop()
+        shutil.rmtree(self.engine.folder / "data")
+        if self.kind == "copy":
+            shutil.copytree(self.path, self.engine.folder / "data")
+        await self.engine.start()
+        if self.kind == "export":
+            await self.engine.load(self.database, self.path)
 
 
 async def swept(world: World, states: dict[str, int]) -> None:
@@ -51,8 +66,9 @@ async def swept(world: World, states: dict[str, int]) -> None:
     await eventually(look)
 
 
+@pytest.mark.parametrize("kind", ["copy", pytest.param("export", marks=pytest.mark.thorough)])
 async def test_an_older_database_is_healed_by_what_fal_and_the_bucket_know(
-    s3: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    s3: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     """F76: no second POST, no second capture, no second copy; what is beyond it is listed."""
     async with running_engine(tmp_path / "engine") as engine, world_on(engine, s3) as world:
@@ -67,7 +83,8 @@ async def test_an_older_database_is_healed_by_what_fal_and_the_bucket_know(
         await world.quiet()
         await world.until_state(waiting, "reserved")
 
-        await back_up(engine, tmp_path / "backup")
+        backup = Backup(kind, engine, world.settings.surrealdb_database, tmp_path / "backup")
+        await backup.take()
 
         await world.faults("", times=100)
         await swept(world, {"ready": 3})
@@ -77,7 +94,7 @@ async def test_an_older_database_is_healed_by_what_fal_and_the_bucket_know(
         assert await world.money() == (240, 0, 160)
 
         caplog.clear()
-        await restore(engine, tmp_path / "backup")
+        await backup.restore()
 
         assert await world.money() == (280, 80, 40), "the older truth"
         await world.runtime.store.database.write(
@@ -105,7 +122,7 @@ async def said_about_the_lost_one(world: World, lost: str) -> None:
         await world.http.post(f"{world.sandbox.fal_url}/sandbox/redeliver/{row['request_id']}")
     await world.quiet()
 
-    [entry] = await world.runtime.store.find_deliveries(parked=True, job_id=None, limit=10)
+    [entry] = await world.runtime.store.list_deliveries(parked=True, limit=10)
     assert (entry.job_id, entry.outcome) == (lost, "there is no such job in this database")
     report = await world.audit()
     assert report.violations == []

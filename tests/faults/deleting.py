@@ -61,7 +61,7 @@ async def keys(world: World, job: Job) -> set[str]:
 
 def s3(world: World) -> Any:
     """The service's own client, for what the service itself never does."""
-    return cast("Any", world.runtime.services.bucket)._s3
+    return cast("Any", world.runtime.services.bucket).bucket._s3
 
 
 async def leave_behind(world: World, job: Job) -> None:

@@ -54,11 +54,11 @@ async def test_a_late_video_that_was_kept_for_its_owner_goes_with_the_job(world:
     job = await ended_early(world)
     await world.runtime.store.database.write("UPDATE account SET available -= 1, granted -= 1")
     await announce(world)
-    assert len(await world.runtime.store.find_deliveries(parked=True, job_id=None, limit=9)) == 1
+    assert len(await world.runtime.store.list_deliveries(parked=True, limit=9)) == 1
     assert await remove(world, job.id) == 204
     await until_purged(world, job.id)
     assert await outcomes(world) == ["late: unwanted"]
-    assert await world.runtime.store.find_deliveries(parked=True, job_id=None, limit=9) == []
+    assert await world.runtime.store.list_deliveries(parked=True, limit=9) == []
     await world.runtime.store.database.write("UPDATE account SET available += 1, granted += 1")
     await is_gone(world, job)
 

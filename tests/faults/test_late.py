@@ -75,7 +75,7 @@ async def test_a_late_video_that_cannot_be_paid_is_kept_until_it_can(world: Worl
     await deliver(world)
 
     store = world.runtime.store
-    [entry] = await store.find_deliveries(parked=True, job_id=None, limit=10)
+    [entry] = await store.list_deliveries(parked=True, limit=10)
     assert entry.outcome is not None
     assert "needs 40 credits" in entry.outcome
     assert (

@@ -92,16 +92,14 @@ def test_a_parked_job_and_delivery_are_shown_and_redriven_by_command(
             # The stand-in has forgotten the request; what was rendered is known to the job.
             job = await world.runtime.store.job(job_id)
             assert (job.state, job.parked, job.finalise_attempts) == (JobState.RENDERED, False, 0)
-            assert (
-                await world.runtime.store.find_deliveries(parked=True, job_id=None, limit=5) == []
-            )
+            assert await world.runtime.store.list_deliveries(parked=True, limit=5) == []
 
     asyncio.run(finish())
 
 
 def shown_whole(command: Command, job_id: str, entry_id: str) -> None:
     assert job_id in command("jobs", "list", "--parked")
-    [shown] = json.loads(command("jobs", "list", "--parked", "--json"))
+    [shown] = json.loads(command("jobs", "list", "--parked", "--json"))["jobs"]
     assert (shown["id"], shown["state"]) == (job_id, "rendered")
     assert "ObjectConflict" in shown["parkedReason"]
     whole = json.loads(command("jobs", "show", job_id, "--json"))
@@ -139,5 +137,5 @@ def test_a_parked_job_is_given_up_by_command_and_its_credits_return(
     job_id = asyncio.run(break_it())
     assert "credits returned" in command("jobs", "cancel", job_id)
     assert "nothing was changed" in command("jobs", "cancel", job_id, code=1)
-    assert json.loads(command("jobs", "show", job_id, "--json"))["state"] == "cancelled"
+    assert json.loads(command("jobs", "show", job_id, "--json"))["job"]["state"] == "cancelled"
     assert command("audit", "--no-objects").endswith("audit passed\n")

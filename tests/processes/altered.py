@@ -3,6 +3,7 @@
 HURRY=0.05 makes every wait that no setting shortens so much shorter: a test run in another time.
 POISON=FILE makes the process SIGKILL itself whenever it is about to store the video of the job
 that the file names: what an input that kills its worker looks like.
+OLDER=1 knows nothing of the newest migration, as a process from before it.
 POSTERS=off makes no thumbnails: hundreds of them would be most of what a fleet's test costs.
 """
 
@@ -16,6 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from service import __main__, wiring
+from service.adapters.migrate import find_migrations
 from service.adapters.object_store import R2Bucket
 from service.commands import reconciler, web
 from service.domain.policy import Policy
@@ -32,6 +34,8 @@ def main(environ: Mapping[str, str]) -> int:
         hurry(float(by))
     if note := environ.get("POISON"):
         poison(Path(note))
+    if environ.get("OLDER"):
+        forget_the_newest_migration()
     if environ.get("POSTERS") == "off":
         wiring.FramePoster = lambda: None  # type: ignore[assignment, attr-defined, misc]
     return __main__.main()
@@ -62,6 +66,13 @@ def _shorten(module: ModuleType, by: float) -> None:
 
 def _scaled(wait: Any, by: float) -> Any:
     return tuple(each * by for each in wait) if isinstance(wait, tuple) else wait * by
+
+
+def forget_the_newest_migration() -> None:
+    older = find_migrations()[:-1]
+    for module in [each for name, each in sys.modules.items() if name.startswith("service.")]:
+        if hasattr(module, "find_migrations"):
+            module.find_migrations = lambda: older  # type: ignore[attr-defined]
 
 
 def poison(note: Path) -> None:

@@ -14,19 +14,22 @@ from tests.world import eventually
 
 SOON_S = 60.0
 NEWER = "polished"  # a state that this code does not know
+FIELD = "mood"  # and a field
 BODY = b'{"form": 2, "events": [{"kind": "frame"}]}'
 
 
 @contextlib.asynccontextmanager
 async def newer_schema(database: Database) -> AsyncIterator[None]:
-    """The table as a newer version would migrate it: with one more state."""
+    """The table as a newer version would migrate it: with one more state and one more field."""
     fields = (await database.read("INFO FOR TABLE video_job"))["fields"]
     define = fields["state"].replace("DEFINE FIELD", "DEFINE FIELD OVERWRITE", 1)
+    await database.script(f"DEFINE FIELD OVERWRITE {FIELD} ON video_job TYPE option<string>")
     await database.script(define.replace("'reserved'", f"'{NEWER}', 'reserved'", 1))
     try:
         yield
     finally:
         await database.script(define)
+        await database.script(f"REMOVE FIELD {FIELD} ON video_job")
 
 
 async def put_into(database: Database, job_id: str, state: str, due: str) -> None:
@@ -36,7 +39,7 @@ async def put_into(database: Database, job_id: str, state: str, due: str) -> Non
 
 @pytest.mark.timeout(300)
 async def test_what_only_newer_code_understands_stops_no_process_of_this_one(fleet: Fleet) -> None:
-    """F75: an unknown state is swept past; an unknown delivery is kept for a person."""
+    """F75: an unknown state is swept past, an unknown delivery kept, an unknown field untouched."""
     customer = Customer(fleet=fleet, email="newer@example.com")
     await customer.grant(2)
     strange = await customer.order("newer-strange")
@@ -48,9 +51,14 @@ async def test_what_only_newer_code_understands_stops_no_process_of_this_one(fle
         try:
             await eventually(lambda: swept_past(fleet.reconcilers, strange), SOON_S)
             ordinary = await customer.order("newer-ordinary", "drop")
+            mood = f"UPDATE $job SET {FIELD} = 'calm'"
+            await database.write(mood, job=job_record(ordinary))
             entry_id = await delivered(fleet, ordinary)
             done = await customer.until(ordinary, "completed", "failed")
             await eventually(lambda: kept(database, entry_id), SOON_S)
+            row = await database.read("SELECT * FROM ONLY $job", job=job_record(ordinary))
+            assert row[FIELD] == "calm", "each write of ours leaves it alone"
+            await database.write(f"UPDATE video_job SET {FIELD} = NONE")
         finally:
             await put_into(database, strange, "ready", "NONE")
 

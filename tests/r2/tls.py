@@ -68,7 +68,7 @@ class Secured:
 async def nginx(folder: Path, upstream: int) -> AsyncIterator[Secured]:
     """https on loopback in front of the store at `upstream`, until the block ends."""
     binary = program("nginx")
-    _write_certificates(folder)
+    write_certificates(folder)
     port = free_port()
     config = folder / "nginx.conf"
     config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream), "utf-8")
@@ -94,7 +94,7 @@ async def _listening(process: asyncio.subprocess.Process, port: int, folder: Pat
     return True
 
 
-def _write_certificates(folder: Path) -> None:
+def write_certificates(folder: Path) -> None:
     """authority.pem to trust, and server.pem (key and certificate) for 127.0.0.1."""
     authority_key, server_key = _key(), _key()
     authority = _certificate("the test's authority", authority_key, authority_key, is_ca=True)

@@ -45,6 +45,9 @@ TABLES: Final = (
     "write_off",
     "render_time",
     "forgotten_request",
+    "chore",
+    "audit_run",
+    "operator_action",
 )
 
 _numbers = itertools.count(1)

@@ -1,18 +1,22 @@
 """The engines every test of the store runs on. `settings_of` is the one place that decides.
 
-Each engine is opened and migrated once; tests share it, and each finds its tables empty.
+Each engine is opened and migrated once; tests share it, and each finds its tables empty. On a
+server the store is used as the service's own identity, which may do less than the owner.
 """
 
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
 
+from service.adapters.identity import Identity
 from service.adapters.migrate import find_migrations, migrate
+from service.adapters.permissions import define_identity
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
 from tests.engine.server import shared_engine
@@ -20,6 +24,7 @@ from tests.loops import share_loop
 from tests.store.bench import TABLES
 
 ENGINES = ("mem", "surrealkv", "server")
+ACCESS_KEY = "a key of thirty-two characters or more"
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +91,26 @@ async def migrated(engine: str, disk: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def used(migrated: Database) -> AsyncIterator[Database]:
+    """The same database, signed in as the service is."""
+    if migrated.settings.embedded:
+        yield migrated
+        return
+    settings = migrated.settings
+    await define_identity(migrated, ACCESS_KEY)
+    identity = Identity(key=ACCESS_KEY, namespace=settings.namespace, database=settings.database)
+    database = Database(replace(settings, username=None, password=None, identity=identity))
+    await database.open()
+    yield database
+    await database.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def store(migrated: Database) -> SurrealStore:
+async def store(migrated: Database, used: Database) -> SurrealStore:
     """A store on empty tables."""
     await migrated.write("{ " + " ".join(f"DELETE {table};" for table in TABLES) + " }")
-    return SurrealStore(migrated)
+    return SurrealStore(used)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -38,9 +38,7 @@ parked = test_moves.test_a_parked_job_is_moved_by_no_machinery
 orders = test_cancel.test_a_cancel_a_video_and_an_end_in_every_order_agree
 late = test_recovery.test_only_a_job_that_ended_without_a_video_is_recovered
 late_twice = test_recovery.test_of_twenty_recoveries_at_once_one_reserves
-delivery_lists = test_people.test_waiting_deliveries_are_listed_oldest_first
 put_off = test_people.test_a_delivery_that_is_handled_or_parked_is_not_put_off
-parked_jobs = test_people.test_parked_jobs_are_listed_longest_first
 
 MORE_DROPS = [
     # cancelling
@@ -278,21 +276,6 @@ MORE_DROPS = [
         test_people.test_an_attempt_that_says_nothing_about_a_delivery_is_taken_back,
         "attempts - 1",
     ),
-    Drop("find_parked_jobs", "parked = true AND", parked_jobs),
-    Drop("find_parked_jobs", "AND ($state = NONE OR state = $state)", parked_jobs),
-    Drop(
-        "find_jobs",
-        "WHERE $state = NONE OR state = $state",
-        test_people.test_all_jobs_are_listed_newest_first_whosever_they_are,
-    ),
-    Drop("find_parked_deliveries", "parked = true AND", delivery_lists),
-    Drop(
-        "find_parked_deliveries",
-        "AND handled_at = NONE",
-        test_people.test_parked_deliveries_are_listed_oldest_first_until_they_are_handled,
-    ),
-    Drop("find_waiting_deliveries", "WHERE due > d'1970-01-01T00:00:00Z'", delivery_lists),
-    Drop("find_deliveries_of", "WHERE job = $job", delivery_lists),
     # pauses
     Drop(
         "gate",

@@ -18,7 +18,7 @@ DELAYS = (LONG_S, 2 * LONG_S)
 ENDED = sorted(FINAL)
 # What becomes of these is nobody's any more; all else tells where the credits went.
 SCRUBBED = {"arguments", "source_url", "metadata", "last_problem"}
-WRITTEN = {"deleted_at", "purge_due", "purge_attempts", "version", "updated_at"}
+WRITTEN = {"deleted_at", "purge_due", "purge_attempts", "kept_since", "version", "updated_at"}
 
 
 async def deleted_job(store: SurrealStore, state: JobState = JobState.READY, **new: Any) -> Job:

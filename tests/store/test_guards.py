@@ -22,6 +22,7 @@ from tests.store.afterwards_drops import AFTERWARDS_DROPS
 from tests.store.bench import OWNER, TABLES
 from tests.store.delete_drops import DELETE_DROPS
 from tests.store.drops import MORE_DROPS, Drop
+from tests.store.operator_drops import OPERATOR_DROPS
 
 moves = test_moves.test_a_move_happens_once_from_the_states_that_allow_it_and_from_no_other
 notes = test_moves.test_a_note_is_written_only_in_its_states_and_never_moves_the_job
@@ -402,7 +403,11 @@ async def wiped(database: Database) -> SurrealStore:
     return SurrealStore(database)
 
 
-@pytest.mark.parametrize("drop", [*DROPS, *MORE_DROPS, *DELETE_DROPS, *AFTERWARDS_DROPS], ids=str)
+@pytest.mark.parametrize(
+    "drop",
+    [*DROPS, *MORE_DROPS, *DELETE_DROPS, *AFTERWARDS_DROPS, *OPERATOR_DROPS],
+    ids=str,
+)
 async def test_a_dropped_guard_is_noticed(memory: Database, drop: Drop) -> None:
     store = await wiped(memory)
     mutated = mutate(store._queries[drop.query], drop)

@@ -8,6 +8,7 @@ from service.adapters.store import SurrealStore
 from service.domain.errors import NotFound
 from service.domain.inbox import Delivery, InboxEntry
 from service.domain.job import FINAL, Job, JobState
+from service.domain.operators import JobFilter
 from tests.store import bench
 from tests.store.bench import LONG_S, delivery, job_in
 from tests.store.test_due import index_scans
@@ -25,7 +26,8 @@ async def parked_in(store: SurrealStore, state: JobState, reason: str = "odd") -
 async def ids_of(
     store: SurrealStore, *, parked: bool = False, state: JobState | None = None, limit: int = 50
 ) -> list[str]:
-    return [job.id for job in await store.find_jobs(parked=parked, state=state, limit=limit)]
+    wanted = JobFilter(parked=parked, state=state, limit=limit)
+    return [job.id for job in await store.list_jobs(wanted)]
 
 
 async def recorded(store: SurrealStore, *messages: Delivery) -> list[str]:
@@ -37,7 +39,7 @@ async def recorded(store: SurrealStore, *messages: Delivery) -> list[str]:
 async def entries(
     store: SurrealStore, *, parked: bool = False, job_id: str | None = None, limit: int = 50
 ) -> list[str]:
-    found = await store.find_deliveries(parked=parked, job_id=job_id, limit=limit)
+    found = await store.list_deliveries(parked=parked, job_id=job_id, limit=limit)
     return [entry.id for entry in found]
 
 
@@ -145,15 +147,16 @@ async def test_a_late_job_shows_its_own_reservation(store: SurrealStore) -> None
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        ("find_parked_jobs", "video_job_parked"),
-        ("find_parked_deliveries", "inbox_parked"),
-        ("find_waiting_deliveries", "inbox_due"),
-        ("find_deliveries_of", "inbox_job"),
+        ("list_parked_deliveries", "inbox_parked"),
+        ("list_waiting_deliveries", "inbox_due"),
+        ("list_recent_deliveries", "inbox_received"),
+        ("list_deliveries_of", "inbox_job"),
+        ("read_actions", "operator_action_at"),
     ],
 )
 async def test_lists_are_found_by_index(store: SurrealStore, query: str, index: str) -> None:
     text = store._queries[query].rstrip("; \n")
-    plan = await store.database.read(f"{text} EXPLAIN", limit=5, state=None, job=None)
+    plan = await store.database.read(f"{text} EXPLAIN", limit=5, job=None)
     assert index_scans(plan) == [index], plan
 
 

@@ -71,11 +71,12 @@ async def test_with_the_key_set_away_a_cold_cache_is_503_and_a_warm_one_accepts(
     assert await inbox(world) == []
     ready = await world.http.get("/health/ready")
     checks = check_problem(ready, 503, "not_ready")["checks"]
-    assert checks == {"database": "ok", "keySet": "the key set cannot be fetched", "inbox": "ok"}
+    assert checks.pop("keySet") == "the key set cannot be fetched"
+    assert set(checks.values()) == {"ok", "not checked"}
 
     await world.http.post(control, json={"fault": None})
     world.runtime.fal_keys._tried_at = float("-inf")  # as if the pause between tries were over
-    assert (await world.http.get("/health/ready")).status_code == 200
+    await world.readiness(200)
     await world.http.post(control, json={"fault": "down"})
     assert (await deliver(world, job.job_id, body, headers)).status_code == 200
     await world.until_state(job.job_id, "ready")
@@ -90,7 +91,7 @@ async def test_keys_rotated_under_load_cost_one_fetch_and_no_delivery(
     (request,) = await world.requests()
     await world.http.post(f"{world.sandbox.fal_url}/sandbox/rotate-keys")
     verifier, keys = world.runtime.services.verifier, world.runtime.fal_keys
-    verify, load, arrived = verifier.verify, keys._load, 0
+    verify, load, arrived = verifier.verify, keys.load, 0
 
     async def counted(headers: Mapping[str, str], body: bytes) -> Signed:
         nonlocal arrived
@@ -105,7 +106,7 @@ async def test_keys_rotated_under_load_cost_one_fetch_and_no_delivery(
         return await load()
 
     monkeypatch.setattr(verifier, "verify", counted)
-    monkeypatch.setattr(keys, "_load", held_up)
+    monkeypatch.setattr(keys, "load", held_up)
     again = f"{world.sandbox.fal_url}/sandbox/redeliver/{request['request_id']}"
     answer = await world.http.post(again, params={"times": str(LOAD)})
     assert answer.json()["statuses"] == [200] * LOAD

@@ -3,9 +3,10 @@
 A query starts at its name line; the comment below says what it changes and what a repeat does.
 Each is ONE statement or ONE block, so the engine runs it as one transaction and the first error
 is the one we see. Record ids and instants are parameters or made there; durations arrive as text
-such as '90s'. Every write carries its state guard. Written for 3.0.2 to 3.2.4: a LET of a path
-into another LET's value reads as NONE inside a CREATE on 3.0.2, so such paths are spelled out
-where they are used.
+such as '90s'. Every write carries its state guard. A write that the database's permissions deny
+does not fail, it finds no row: so what must be written throws 'not_permitted: …' when it is not,
+and nothing is. Written for 3.0.2 to 3.2.4: a LET of a path into another LET's value reads as NONE
+inside a CREATE on 3.0.2, so such paths are spelled out where they are used.
 """
 
 import re

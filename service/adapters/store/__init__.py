@@ -5,6 +5,8 @@ from service.adapters.store.afterwards import AfterwardsStore
 from service.adapters.store.deletions import DeletionStore
 from service.adapters.store.endings import EndingStore
 from service.adapters.store.inbox import InboxStore
+from service.adapters.store.keeping import KeepingStore
+from service.adapters.store.operators import OperatorStore
 from service.adapters.store.submissions import SubmissionStore
 from service.adapters.store.work import WorkStore
 
@@ -19,5 +21,7 @@ class SurrealStore(
     InboxStore,
     DeletionStore,
     AfterwardsStore,
+    KeepingStore,
+    OperatorStore,
 ):
     """Implements ports.Store, a part per module."""

@@ -6,6 +6,8 @@ from surrealdb import RecordID
 
 from service.adapters.rows import (
     account_record,
+    job_record,
+    refund_record,
     reservation_record,
     settlement_record,
     template_params,
@@ -14,7 +16,7 @@ from service.adapters.rows import (
     to_template,
 )
 from service.adapters.store.base import QueryStore
-from service.domain.credits import Balance, LedgerEntry, account_name
+from service.domain.credits import Balance, LedgerEntry, Refunded, account_name
 from service.domain.errors import IdempotencyConflict, NotFound
 from service.domain.templates import Template
 
@@ -23,6 +25,10 @@ NO_CREDITS: Final = Balance(available=0, reserved=0, captured=0, granted=0)
 
 class AccountStore(QueryStore):
     async def grant(self, email: str, amount: int, grant_id: str) -> Balance:
+        return (await self.grant_once(email, amount, grant_id))[0]
+
+    async def grant_once(self, email: str, amount: int, grant_id: str) -> tuple[Balance, bool]:
+        """The balance, and whether it was this call that added to it."""
         name = account_name(email)
         row = await self._write(
             "grant_credits",
@@ -35,7 +41,29 @@ class AccountStore(QueryStore):
             raise IdempotencyConflict(
                 f"the grant {grant_id} was made to another account or of another amount"
             )
-        return to_balance(row)
+        return to_balance(row["account"]), bool(row["made"])
+
+    async def refund_job(self, job_id: str, reason: str) -> Refunded:
+        outcome = await self._write(
+            "refund_job",
+            job=job_record(job_id),
+            entry=refund_record(job_id),
+            settlement=settlement_record(job_id),
+            reason=reason,
+        )
+        return Refunded(outcome)
+
+    async def refund_account(
+        self, email: str, amount: int, refund_id: str, reason: str
+    ) -> Refunded:
+        outcome = await self._write(
+            "refund_account",
+            account=account_record(email),
+            entry=RecordID("ledger", ["refund", refund_id]),
+            credits=amount,
+            reason=reason,
+        )
+        return Refunded(outcome)
 
     async def balance(self, email: str) -> Balance:
         row = await self._read("read_balance", account=account_record(email))
@@ -46,7 +74,11 @@ class AccountStore(QueryStore):
         return [to_ledger_entry(row) for row in rows]
 
     async def job_ledger(self, job_id: str) -> list[LedgerEntry]:
-        entries = [reservation_record(job_id), settlement_record(job_id)]
+        entries = [
+            reservation_record(job_id),
+            settlement_record(job_id),
+            refund_record(job_id),
+        ]
         rows = await self._read("read_job_ledger", entries=entries)
         return [to_ledger_entry(row) for row in rows]
 

@@ -61,17 +61,6 @@ class InboxStore(QueryStore):
             raise NotFound("there is no such delivery")
         return to_inbox_entry(row)
 
-    async def find_deliveries(
-        self, *, parked: bool, job_id: str | None, limit: int
-    ) -> list[InboxEntry]:
-        if job_id is not None:
-            rows = await self._read("find_deliveries_of", job=job_record(job_id), limit=limit)
-        else:
-            rows = await self._read(
-                "find_parked_deliveries" if parked else "find_waiting_deliveries", limit=limit
-            )
-        return [to_inbox_entry(row) for row in rows]
-
     async def oldest_waiting_delivery_s(self) -> float | None:
         waited = await self._read("read_health")
         return None if waited is None else float(waited)

@@ -26,7 +26,7 @@ class WorkStore(QueryStore):
         row = await self._read("read_job", job=job_record(job_id))
         if not row:
             raise NotFound("there is no such job")
-        job = _readable(row)
+        job = readable(row)
         if job is None:
             raise Transient("this job is in a state that only newer code knows")
         return job
@@ -37,7 +37,7 @@ class WorkStore(QueryStore):
 
     async def jobs_named(self, job_ids: Sequence[str]) -> list[Job]:
         rows = await self._read("read_jobs_named", jobs=[job_record(each) for each in job_ids])
-        return [job for row in rows if (job := _readable(row)) is not None]
+        return [job for row in rows if (job := readable(row)) is not None]
 
     async def jobs(self, email: str, *, before: str | None, limit: int) -> list[Job]:
         cursor = None if before is None else job_record(before)
@@ -46,15 +46,7 @@ class WorkStore(QueryStore):
         )
         if rows is None:
             raise NotFound("there is no such page")
-        return [job for row in rows if (job := _readable(row)) is not None]
-
-    async def find_jobs(self, *, parked: bool, state: JobState | None, limit: int) -> list[Job]:
-        rows = await self._read(
-            "find_parked_jobs" if parked else "find_jobs",
-            state=None if state is None else state.value,
-            limit=limit,
-        )
-        return [job for row in rows if (job := _readable(row)) is not None]
+        return [job for row in rows if (job := readable(row)) is not None]
 
     async def due_jobs(
         self, limit: int, delays_s: Sequence[float], *, leave: Collection[JobState] = ()
@@ -67,7 +59,7 @@ class WorkStore(QueryStore):
             last=len(delays_s) - 1,
             leave=state_names(frozenset(leave)),
         )
-        return [job for row in rows if (job := _readable(row)) is not None]
+        return [job for row in rows if (job := readable(row)) is not None]
 
     async def make_due(self, job_id: str) -> bool:
         return await self._did("make_due", job_id)
@@ -109,11 +101,18 @@ class WorkStore(QueryStore):
     async def resume(self, activity: Activity) -> bool:
         return bool(await self._write("resume", pause=pause_record(activity)))
 
+    async def pause_by_hand(self, activity: Activity, reason: str) -> bool:
+        done = await self._write("pause_by_hand", pause=pause_record(activity), reason=reason)
+        return bool(done)
+
+    async def resume_by_hand(self, activity: Activity) -> bool:
+        return bool(await self._write("resume_by_hand", pause=pause_record(activity)))
+
     async def pauses(self) -> list[Pause]:
         return [to_pause(row) for row in await self._read("read_pauses")]
 
 
-def _readable(row: Row) -> Job | None:
+def readable(row: Row) -> Job | None:
     """A job this code can act on. One in a state that only newer code knows is left to that."""
     try:
         return to_job(row)

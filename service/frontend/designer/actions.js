@@ -70,9 +70,13 @@ export function createActions({ client, store, notices }) {
         const session = await client.session();
         if (store.get().email && store.get().email !== session.email) window.location.reload();
         store.set({ email: session.email, signedOut: false });
-        const templates = client.templates().then((answer) => answer.templates ?? answer);
-        const [known] = await Promise.all([templates, readCredits(), readLibrary()]);
-        store.set({ templates: known });
+        const known = client.templates();
+        const [{ templates, imageLimits }] = await Promise.all([
+          known,
+          readCredits(),
+          readLibrary(),
+        ]);
+        store.set({ templates, imageLimits });
         for (const job of store.get().jobs.values()) if (isRunning(job)) watches.add(job.jobId);
         return true;
       } catch (error) {

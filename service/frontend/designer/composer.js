@@ -1,6 +1,7 @@
 /** The order form: template, its variables, provider, duration, start image, price. */
 
 import { byId, make, setText } from './dom.js';
+import { megabytes } from './image-check.js';
 import { createImageField } from './image-field.js';
 import { credits, problemWords, seconds, variableTitle } from './words.js';
 
@@ -16,7 +17,11 @@ export function createComposer({ store, actions, dialogs }) {
   const animate = byId('animate');
   const fields = { templateSlug: template, provider, duration };
   const typed = new Map(); // variable name -> value, kept when the template changes
-  const image = createImageField({ onChange: () => {}, blocked: () => dialogs.isOpen() });
+  const image = createImageField({
+    onChange: () => {},
+    blocked: () => dialogs.isOpen(),
+    limits: () => store.get().imageLimits,
+  });
 
   const templates = () => store.get().templates ?? [];
   const chosen = () => templates().find((each) => each.slug === template.value);
@@ -163,6 +168,8 @@ export function createComposer({ store, actions, dialogs }) {
     if (state.templates !== drawn) {
       drawn = state.templates;
       drawTemplates();
+      const limit = state.imageLimits?.maxBytes;
+      setText(byId('image-limit'), limit ? `, up to ${megabytes(limit)} MB` : '');
     }
     animate.disabled = state.submitting || state.signedOut || !state.templates;
     setText(animate, state.submitting ? 'Sending…' : 'Animate');

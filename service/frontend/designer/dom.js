@@ -1,9 +1,9 @@
 /** Small helpers over the DOM. Text goes in as text only; nothing here parses HTML. */
 
-/** The element with that id, which index.html has: its absence is a bug. */
+/** The element with that id, which the page has: its absence is a bug. */
 export function byId(id) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`index.html lacks #${id}`);
+  if (!found) throw new Error(`the page lacks #${id}`);
   return found;
 }
 

@@ -1,23 +1,33 @@
 /** Is a file a start image that the service will take? Judged by its content, not by its name. */
 
-const MAX_BYTES = 10 * 1024 * 1024;
 const MIN_SIDE = 16;
-const MAX_PIXELS = 50_000_000;
 const TAKEN = 'PNG, JPEG or WebP';
 
-/** What is wrong with it and how to mend that, or null. */
-export async function imageProblem(file) {
+/**
+ * What is wrong with it and how to mend that, or null. Without limits the service alone judges
+ * its size.
+ *
+ * @param {File} file
+ * @param {{maxBytes: number, maxPixels: number}} [limits] the service's own
+ */
+export async function imageProblem(file, limits) {
   if (file.size === 0) return 'This file is empty. Choose another image.';
   const kind = kindOf(new Uint8Array(await file.slice(0, 16).arrayBuffer()));
   if (!kind.taken) return `${kind.says} Save it as ${TAKEN} and choose that.`;
-  if (file.size > MAX_BYTES) {
-    const size = (file.size / 1024 / 1024).toFixed(1);
-    return `This image has ${size} MB; 10 MB are allowed. Make it smaller, or save it as JPEG.`;
+  if (limits && file.size > limits.maxBytes) {
+    const allowed = megabytes(limits.maxBytes);
+    const has = `This image has ${megabytes(file.size)} MB; ${allowed} MB are allowed.`;
+    return `${has} Make it smaller, or save it as JPEG.`;
   }
-  return decodeProblem(file);
+  return decodeProblem(file, limits?.maxPixels ?? Infinity);
 }
 
-async function decodeProblem(file) {
+/** @param {number} bytes */
+export function megabytes(bytes) {
+  return Number((bytes / 1024 / 1024).toFixed(1));
+}
+
+async function decodeProblem(file, maxPixels) {
   let picture;
   try {
     picture = await createImageBitmap(file);
@@ -30,8 +40,8 @@ async function decodeProblem(file) {
   if (Math.min(width, height) < MIN_SIDE) {
     return `${size} Choose one of at least ${MIN_SIDE} on each side.`;
   }
-  if (width * height > MAX_PIXELS) {
-    return `${size} Scale it down to at most 50 million.`;
+  if (width * height > maxPixels) {
+    return `${size} Scale it down to at most ${Number((maxPixels / 1e6).toFixed(1))} million.`;
   }
   return null;
 }

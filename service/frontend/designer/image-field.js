@@ -3,8 +3,8 @@
 import { byId, setText } from './dom.js';
 import { imageProblem } from './image-check.js';
 
-/** @param {{onChange: () => void, blocked: () => boolean}} parts */
-export function createImageField({ onChange, blocked }) {
+/** @param {{onChange: () => void, blocked: () => boolean, limits: () => any}} parts */
+export function createImageField({ onChange, blocked, limits }) {
   const input = byId('start-image');
   const zone = byId('drop-zone');
   const picture = byId('image-preview');
@@ -14,7 +14,7 @@ export function createImageField({ onChange, blocked }) {
 
   async function take(candidate) {
     const turn = ++latest;
-    const problem = await imageProblem(candidate);
+    const problem = await imageProblem(candidate, limits());
     if (turn !== latest) return; // another file was chosen meanwhile
     file = problem ? null : candidate;
     draw();

@@ -4,7 +4,11 @@ import { byId, make, setText } from './dom.js';
 
 const OFFLINE = 'You are offline. Your videos go on; this page catches up when you are back.';
 
-export function createNotices() {
+/** `onward`: where work goes on once a message is dismissed; `offlineWords`: what is said then. */
+export function createNotices({
+  onward = () => byId('composer-title'),
+  offlineWords = () => OFFLINE,
+} = {}) {
   const notices = byId('notices');
   const home = notices.parentElement;
   const status = byId('status-text');
@@ -19,7 +23,7 @@ export function createNotices() {
   function leave() {
     clear();
     const next = notices.closest('dialog')?.querySelector('button:not([hidden])');
-    (next ?? byId('composer-title')).focus();
+    (next ?? onward()).focus();
   }
 
   return {
@@ -53,7 +57,7 @@ export function createNotices() {
     setOffline(offline) {
       const line = byId('offline');
       line.hidden = !offline;
-      setText(line, offline ? OFFLINE : '');
+      setText(line, offline ? offlineWords() : '');
     },
   };
 }

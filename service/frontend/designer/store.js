@@ -37,6 +37,7 @@ export const EMPTY = {
   signedOut: false,
   offline: false,
   templates: null,
+  imageLimits: null,
   credits: null,
   jobs: new Map(), // by id; a job is replaced, never changed
   libraryRead: false,

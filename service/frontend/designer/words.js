@@ -79,7 +79,7 @@ const PROBLEMS = {
   too_many_in_flight: 'As many of your videos as allowed are in progress. Wait until one is done.',
   too_late: 'The video is made already, so it can no longer be cancelled.',
   still_running: 'This video is still being made. Cancel it first.',
-  too_large: 'The image is over 10 MB. Save it smaller, or as JPEG.',
+  too_large: 'The image is too large. Save it smaller, or as JPEG.',
   unsupported_media_type: 'This is no PNG, JPEG or WebP. Save the image as one of these.',
 };
 

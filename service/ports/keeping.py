@@ -1,0 +1,27 @@
+"""What retention needs from the database: old words and old images, a batch at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StartImage:
+    """An ended job's start image in the bucket."""
+
+    job_id: str
+    key: str
+
+
+class Keeping(Protocol):
+    """How long things are kept. Durations are seconds; every method raises Transient."""
+
+    async def begin_chore(self, name: str, *, apart_s: float) -> bool:
+        """Whether it is this process's turn at what one process does for all."""
+        ...
+
+    async def empty_handled(self, limit: int, *, age_s: float) -> int: ...
+    async def empty_parked(self, limit: int, *, age_s: float) -> int: ...
+    async def old_start_images(self, limit: int, *, age_s: float) -> list[StartImage]: ...
+    async def note_images_removed(self, job_ids: Sequence[str]) -> int: ...
+    async def longest_parked_s(self) -> float | None: ...
