@@ -16,7 +16,11 @@ from tests.world import World, open_world
 
 # Folders whose tests take seconds, or share what takes seconds to start: each stays with one worker
 # and begins its share, so that none of them ends the run alone.
-TOGETHER = (("crash",), ("browser", "frontend", "quality"), ("processes",))
+TOGETHER = (
+    ("crash", "doctor"),
+    ("browser", "frontend", "quality", "openapi"),
+    ("processes", "operations", "keeping"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -110,16 +110,11 @@ TITLES: Final[Mapping[int, str]] = {
     86: "a torn record after a power cut",
 }
 
-OPEN: Final[Mapping[int, str]] = {
-    85: "deliveries are not spooled: without the database the answer is 503 (F36)",
-    86: "deliveries are not spooled: without the database the answer is 503 (F36)",
-}
+OPEN: Final[Mapping[int, str]] = {}
 
 # Proven, but for this.
 BUT: Final[Mapping[int, str]] = {
     32: "what a flood does to status reads is measured in long/test_floods.py, outside this run",
-    25: "refusals are answered and not counted: there are no metrics",
-    28: "a wrong clock is seen in the log (`stale`) and raises no alarm: there are no metrics",
 }
 
 

@@ -11,8 +11,10 @@ from service.domain.errors import ServiceError, Transient
 from service.domain.job import Submission
 from service.domain.verdict import Verdict
 from service.ports import (
+    Accepted,
     Bucket,
     CancelAnswer,
+    Declined,
     Download,
     Fal,
     Listed,
@@ -36,15 +38,10 @@ class MeteredFal:
         self, endpoint: str, arguments: Mapping[str, Any], webhook_url: str
     ) -> SubmitOutcome:
         outcome = await self.fal.submit(endpoint, arguments, webhook_url)
-        match outcome:
-            case NotAccepted(locked=True):
-                _count(self.signals, Count.FAL_ERRORS, "submit", "locked")
-            case NotAccepted():
-                _count(self.signals, Count.FAL_ERRORS, "submit", "not_accepted")
-            case Unknown():
-                _count(self.signals, Count.FAL_ERRORS, "submit", "unknown")
-            case _:
-                pass
+        said, failure = _told(outcome)
+        self.signals.count(Count.SUBMISSIONS, outcome=said)
+        if failure is not None:
+            _count(self.signals, Count.FAL_ERRORS, "submit", failure)
         return outcome
 
     async def check(self, endpoint: str, submission: Submission) -> Verdict:
@@ -139,6 +136,19 @@ class MeteredBucket:
         except StorageFailed as error:
             _count(self.signals, Count.R2_ERRORS, error.operation, _class(error))
             raise
+
+
+def _told(outcome: SubmitOutcome) -> tuple[str, str | None]:
+    """What fal answered to a submission, and how it failed, if it did."""
+    match outcome:
+        case Accepted():
+            return "accepted", None
+        case Declined():
+            return "declined", None
+        case NotAccepted(locked=locked):
+            return "not_accepted", "locked" if locked else "not_accepted"
+        case Unknown():
+            return "unknown", "unknown"
 
 
 def _class(error: ServiceError) -> str:

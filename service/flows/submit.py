@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from service.domain.errors import (
     AccountClosed,
@@ -43,16 +42,9 @@ from service.ports import (
     SubmitOutcome,
     Unknown,
 )
-from service.ports.signals import Count, Span, Timing
+from service.ports.signals import Span, Timing
 
 log = logging.getLogger(__name__)
-
-_OUTCOMES: Final[Mapping[type[SubmitOutcome], str]] = {
-    Accepted: "accepted",
-    Declined: "declined",
-    NotAccepted: "not_accepted",
-    Unknown: "unknown",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +143,6 @@ async def send(services: Services, job_id: str) -> bool:
         outcome = await services.fal.submit(
             job.fal_model, _arguments(services, job), webhook_url(services, job)
         )
-    services.signals.count(Count.SUBMISSIONS, outcome=_OUTCOMES[type(outcome)])
     log.info(
         "submission answered",
         extra={"job_id": job.id, "attempt": job.submit_attempts, "outcome": outcome.said},

@@ -75,7 +75,8 @@ class DeliveriesAnswer(TypedDict):
 class WholeDeliveryAnswer(DeliveryAnswer):
     """With its raw body: as text where it is UTF-8, and as base64 in any case.
 
-    Deleting a job empties it; then nothing is known of it but this entry's id.
+    A body is emptied once its job is deleted or its time is over; then nothing is known of it but
+    this entry's id.
     """
 
     sha256: str | None

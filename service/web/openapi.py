@@ -37,6 +37,8 @@ _ABOUT: Final = (
     " video is followed by its job's status. Refusals are RFC 9457 problem details: depend on"
     " their `code`."
 )
+# What any route may answer.
+ANYWHERE: Final = (Plain(status=431, code="head_too_large"), Plain(status=500, code=BUG))
 # How each kind of caller proves who it is.
 _SECURITY: Final[Mapping[str, Mapping[str, str]]] = {
     "bearer": {
@@ -104,7 +106,8 @@ def codes(described: Iterable[Described]) -> list[str]:
     """Every `code` that an answer may carry."""
     raised = [each.code for each in vars(errors).values() if _is_answered(each)]
     refused = [each.code for one in described for each in one.refusals]
-    return sorted({*raised, *refused, *HTTP_CODES.values(), OTHER, BUG})
+    anywhere = [each.code for each in ANYWHERE]
+    return sorted({*raised, *refused, *anywhere, *HTTP_CODES.values(), OTHER})
 
 
 def status_of(refusal: Refusal) -> int:
@@ -218,7 +221,7 @@ class _Builder:
 
     def _refusals(self, refusals: tuple[Refusal, ...]) -> dict[str, Any]:
         by_status: dict[int, list[Refusal]] = {}
-        for each in (*refusals, Plain(status=500, code=BUG)):
+        for each in (*refusals, *ANYWHERE):
             by_status.setdefault(status_of(each), []).append(each)
         return {str(status): self._refusal(status, each) for status, each in by_status.items()}
 

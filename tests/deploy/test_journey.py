@@ -30,7 +30,11 @@ from tests.processes.running import Stand, sandbox_process
 from tests.r2.tls import write_certificates
 from tests.world import OWNER, SEAL_KEY, SOON_S, eventually, token
 
-pytestmark = [pytest.mark.thorough, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.timeout(300),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 LARGEST = Settings.model_fields["max_webhook_bytes"].default
 SIDE = 1850  # of a square of noise: 10.3 MB, just under what is taken
 TOO_LARGE = 12_000_000

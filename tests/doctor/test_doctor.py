@@ -62,9 +62,6 @@ MISTAKES = [
     ({"FAL_KEY": "other:key"}, "fal key", "fal answered 401", "correct FAL_KEY"),
     ({"R2_BUCKET": "nowhere"}, "bucket", "put: NoSuchBucket", "make the bucket nowhere"),
     ({"PUBLIC_BASE_URL": "redirecting"}, "webhook", "redirects", "answer POST"),
-    ({"PUBLIC_BASE_URL": "small body limit"}, "webhook", "413", "client_max_body_size"),
-    ({"PUBLIC_BASE_URL": "rewriting bodies"}, "webhook", "changed", "signs the bytes"),
-    ({"PUBLIC_BASE_URL": "wrong host, 404"}, "webhook", "another service", "point PUBLIC"),
     ({"SURREALDB_DATABASE": "unmigrated"}, "migrations", "not applied", "run fal-video migrate"),
     ({"FAL_USER_ID": "somebody-else"}, "deliveries", "sandbox-1234", "correct FAL_USER_ID"),
     (
@@ -74,7 +71,11 @@ MISTAKES = [
         ".env.example",
     ),
 ]
+# For CI: each proxy is judged every day in test_canary.py already.
 MORE: list[tuple[dict[str, str], str, str, str]] = [
+    ({"PUBLIC_BASE_URL": "small body limit"}, "webhook", "413", "client_max_body_size"),
+    ({"PUBLIC_BASE_URL": "rewriting bodies"}, "webhook", "changed", "signs the bytes"),
+    ({"PUBLIC_BASE_URL": "wrong host, 404"}, "webhook", "another service", "point PUBLIC"),
     ({"R2_ENDPOINT_URL": "nobody"}, "bucket", "put: ", "correct R2_ENDPOINT_URL"),
     ({"R2_PUBLIC_BASE_URL": "wrong host, 404"}, "public address", "404", "connect that"),
     ({"PUBLIC_BASE_URL": "redirecting the slash"}, "webhook", "slash", "answer POST"),

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.adapters.surreal import DatabaseSettings, _Connection
+from service.adapters.surreal import DatabaseSettings
+from service.adapters.surreal_connection import Connection
 from service.doctor.canary import fly, small_loads
 from service.doctor.canary_answers import way_of
 from service.doctor.watch import Pace, Suspicion, running_canary
@@ -202,7 +203,7 @@ async def silent_database(world: World) -> AsyncIterator[None]:
     nowhere = DatabaseSettings(
         url=f"ws://127.0.0.1:{port}", namespace="n", database="d", call_timeout_s=2.0
     )
-    real, database._connections = database._connections, [_Connection(nowhere)]
+    real, database._connections = database._connections, [Connection(nowhere)]
     try:
         yield
     finally:

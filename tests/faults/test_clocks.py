@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from service.adapters import surreal
+from service.adapters.surreal_connection import Connection
 from service.flows.finalise import finalise
 from tests.faults.steps import accepted, rendered, sweep_now, until_fal_is_done
 from tests.world import World
@@ -33,13 +33,13 @@ async def test_no_instant_of_ours_reaches_the_database(
 ) -> None:
     """F84: on a whole job's road, lost webhook included, only durations are sent."""
     sent: list[Any] = []
-    real = surreal._Connection.call
+    real = Connection.call
 
     async def noted(self: Any, statement: str, params: Any, *args: Any, **named: Any) -> list[Any]:
         sent.extend([statement, *values(dict(params))])
         return await real(self, statement, params, *args, **named)
 
-    monkeypatch.setattr(surreal._Connection, "call", noted)
+    monkeypatch.setattr(Connection, "call", noted)
     job_id = await accepted(world, "drop")
     await until_fal_is_done(world)
     await sweep_now(world, job_id)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from service.adapters import surreal
 from service.adapters.fal_signature import FRESH_FOR_S
 from service.adapters.queries import load_queries
+from service.adapters.surreal_connection import Connection
 from service.flows.reconcile import sweep_once
 from service.sandbox.webhooks import RetrySchedule
 from tests.faults.steps import outcomes, sweep_now
@@ -174,7 +174,7 @@ async def test_an_acknowledgement_waits_for_one_commit_and_nothing_else(
     nudged: list[str] = []
     monkeypatch.setattr(world.runtime.nudges, "delivery", nudged.append)
     statements: list[str] = []
-    real = surreal._Connection.call
+    real = Connection.call
 
     async def slow(self: Any, statement: str, *args: Any, **named: Any) -> list[Any]:
         statements.append(statement)
@@ -185,7 +185,7 @@ async def test_an_acknowledgement_waits_for_one_commit_and_nothing_else(
     body = job.message()
     headers = Signer().headers(body, request_id=job.request_id)
     with monkeypatch.context() as patch:
-        patch.setattr(surreal._Connection, "call", slow)
+        patch.setattr(Connection, "call", slow)
         answer = await deliver(world, job.job_id, body, headers)
 
     assert answer.status_code == 200

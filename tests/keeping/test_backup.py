@@ -55,6 +55,7 @@ async def migrated(engine: Engine, name: str, key: str, *, only: bool = False) -
     assert await migrate_now(read_settings(environment, Needs.DATABASE), only_this_key=only) == 0
 
 
+@pytest.mark.thorough
 async def test_an_export_brings_every_row_back_and_leaves_no_door_open(tmp_path: Path) -> None:
     """F76: an export has no keys in it: what it restores would let anybody in who knows that."""
     async with running_engine(tmp_path, synced=False) as engine:

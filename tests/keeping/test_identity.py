@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.adapters import surreal
+from service.adapters import surreal_connection
 from service.adapters.identity import PROOF, USES, Identity, access_name
 from service.adapters.permissions import (
     define_identity,
@@ -17,7 +17,7 @@ from service.adapters.permissions import (
     remove_identity,
 )
 from service.adapters.store import SurrealStore
-from service.adapters.surreal import Database
+from service.adapters.surreal import Database, DatabaseSettings
 from service.adapters.surreal_errors import NotPermitted, Rejected, Unavailable
 from service.domain.errors import Transient
 from service.domain.job import JobState
@@ -56,6 +56,7 @@ async def test_the_proof_leaves_nothing_behind(shared: Shared) -> None:
     assert "COMMIT" not in PROOF
 
 
+@pytest.mark.thorough
 async def test_any_right_that_is_missing_is_named(shared: Shared) -> None:
     for table, verb in NEEDS:
         await shared.permit(table, without=verb)
@@ -276,8 +277,8 @@ async def test_a_running_process_finds_out_and_goes_on_saying_so(
     shared: Shared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A guarded update that is denied looks like one that came too late, but not for long."""
-    monkeypatch.setattr(surreal, "RENEW_AFTER_S", 0.0)
-    monkeypatch.setattr(surreal, "REOPEN_PAUSE_S", 0.0)
+    monkeypatch.setattr(surreal_connection, "RENEW_AFTER_S", 0.0)
+    monkeypatch.setattr(surreal_connection, "REOPEN_PAUSE_S", 0.0)
     database = Database(as_identity(shared.owner.settings))
     await database.open()
     store = SurrealStore(database)
@@ -300,13 +301,13 @@ async def test_a_session_is_renewed_before_it_ends_and_else_begun_anew(
     """One process renews in time and keeps its socket; one that did not meets the end unharmed."""
     await define_short_lived(shared.owner)
     settings = as_identity(shared.owner.settings, OTHER_KEY)
-    monkeypatch.setattr(surreal, "RENEW_AFTER_S", 0.2)
+    monkeypatch.setattr(surreal_connection, "RENEW_AFTER_S", 0.2)
     prompt = Database(settings)
     await prompt.open()
-    monkeypatch.setattr(surreal, "RENEW_AFTER_S", LONG_S)
+    monkeypatch.setattr(surreal_connection, "RENEW_AFTER_S", LONG_S)
     late_one = Database(settings)
     await late_one.open()
-    monkeypatch.setattr(surreal, "RENEW_AFTER_S", 0.2)
+    monkeypatch.setattr(surreal_connection, "RENEW_AFTER_S", 0.2)
     sockets = [prompt._connections[0]._sdk, late_one._connections[0]._sdk]
     over = await late_one.read("RETURN $session.exp")
 
@@ -374,6 +375,6 @@ async def test_a_token_that_is_not_good_signs_nobody_in(
 
 
 def test_the_key_shows_nowhere() -> None:
-    settings = as_identity(surreal.DatabaseSettings(url="ws://x", namespace="n", database="d"))
+    settings = as_identity(DatabaseSettings(url="ws://x", namespace="n", database="d"))
     assert KEY not in repr(settings)
     assert KEY not in access_name(KEY)

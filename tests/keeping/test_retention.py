@@ -22,6 +22,7 @@ from service.flows.receive import handle
 from service.flows.retention import keep_once
 from service.ports import Services
 from service.sandbox.object_store import ObjectStore
+from tests.faults.steps import sweep_until
 from tests.keeping.conftest import Shared
 from tests.parts import thorough
 from tests.store import bench
@@ -173,8 +174,7 @@ async def test_what_is_old_goes_and_every_fact_stays(world: World) -> None:
     assert counts(await turn(world.runtime.services, store)) == (0, 0, 0), "it is not found again"
     assert (await world.audit()).violations == []
     assert (await world.status(old))["status"] == "completed"
-    await world.sweep()
-    assert (await world.until(open_one, "completed"))["status"] == "completed"
+    await sweep_until(world, open_one, "ready")
     assert (await store.job(parked)).parked, "no timer closes it"
 
 
@@ -185,8 +185,8 @@ async def test_a_video_that_comes_after_all_that_is_still_delivered(world: World
     await world.faults("refuse,drop")
     job_id = await world.submit()
     await world.until_state(job_id, "submitted")
-    await world.sweep()
-    job = await world.until_state(job_id, "failed")
+    await sweep_until(world, job_id, "failed")
+    job = await store.job(job_id)
     assert job.submission is not None
     body = (
         b'{"request_id": "%s", "status": "OK", "payload":'
@@ -246,8 +246,7 @@ async def test_a_parked_delivery_loses_its_words_and_waits_on(world: World) -> N
     assert await store.redrive_delivery(message.entry_id)
     await handle(world.runtime.services, message.entry_id)
     assert (await store.delivery(message.entry_id)).parked
-    await world.sweep()
-    assert (await world.until(job_id, "completed"))["status"] == "completed"
+    await sweep_until(world, job_id, "ready")
 
 
 async def test_one_process_at_a_time_and_only_when_it_is_due(world: World) -> None:

@@ -1,19 +1,22 @@
 """The control socket: commands while a process owns the database, and when it does not."""
 
+import contextlib
 import json
 import os
 import socket
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.operations.control_path import LONGEST, control_path
-from service.sandbox.object_store import ObjectStore
+from service.settings import Needs, read_settings
 from service.web.control import control_socket
+from service.wiring import Runtime, open_runtime
 from tests.operations.conftest import Command, operate
-from tests.world import OWNER, World, open_world
+from tests.world import OWNER, World, environment
 
 
 def path_of(url: str) -> Path:
@@ -98,6 +101,14 @@ async def test_a_database_that_only_its_process_sees_is_not_looked_for(command: 
     assert (ran.code, "mem://" in ran.err) == (2, True)
 
 
+@contextlib.asynccontextmanager
+async def listening(ops: World, url: str) -> AsyncIterator[Runtime]:
+    """A process's parts on a database of its own, and its control socket if there can be one."""
+    settings = read_settings(environment(ops.sandbox, 0, SURREALDB_URL=url), Needs.WEB)
+    async with open_runtime(settings) as runtime, control_socket(runtime):
+        yield runtime
+
+
 def leave_a_socket(path: Path) -> None:
     """What a process that was killed leaves behind."""
     with socket.socket(socket.AF_UNIX) as left:
@@ -105,7 +116,7 @@ def leave_a_socket(path: Path) -> None:
 
 
 async def test_what_a_dead_process_left_behind_is_in_nobodys_way(
-    s3: ObjectStore, tmp_path: Path, command: Command
+    ops: World, tmp_path: Path, command: Command
 ) -> None:
     """Neither of a command that opens the database itself, nor of the next process."""
     url = f"surrealkv://{tmp_path / 'data'}"
@@ -113,28 +124,28 @@ async def test_what_a_dead_process_left_behind_is_in_nobodys_way(
     leave_a_socket(path)
     ran = await command("credits", "grant", OWNER, "5", "--json", url=url)
     assert told(ran.out)["available"] == 5
-    async with open_world(s3, SURREALDB_URL=url) as world, control_socket(world.runtime):
+    async with listening(ops, url):
         ran = await command("operations", "log", "--json", url=url)
         assert [each["door"] for each in told(ran.out)["actions"]] == ["cli"]
     assert not path.exists(), "an orderly end removes it"
 
 
 async def test_a_long_way_to_the_database_is_no_obstacle(
-    s3: ObjectStore, tmp_path: Path, command: Command
+    ops: World, tmp_path: Path, command: Command
 ) -> None:
     folder = tmp_path / ("x" * LONGEST)
     folder.mkdir()
     url = f"surrealkv://{folder / 'data'}"
-    async with open_world(s3, SURREALDB_URL=url) as world, control_socket(world.runtime):
+    async with listening(ops, url):
         assert (await command("overview", url=url)).code == 0
 
 
 async def test_something_else_in_the_sockets_place_is_left_alone_and_the_service_runs(
-    s3: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ops: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"surrealkv://{tmp_path / 'data'}"
     path_of(url).write_text("somebody's", "utf-8")
-    async with open_world(s3, SURREALDB_URL=url) as world, control_socket(world.runtime):
-        assert (await world.http.get("/health/live")).status_code == 200
+    async with listening(ops, url) as runtime:
+        assert await runtime.store.pauses() == []
     assert path_of(url).read_text("utf-8") == "somebody's"
     assert any("no control socket" in each.message for each in caplog.records)

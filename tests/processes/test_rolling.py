@@ -1,7 +1,8 @@
 """A new version comes while the old one works: beside it, and in its place, under load.
 
-What is old here is what a process knows of the database, and that it signs in as the owner; its
-code is today's. How a real earlier release gets on has to be tried with that release.
+Every day, test_several restarts the webs under load as well. What is old here is what a process
+knows of the database, and that it signs in as the owner; its code is today's. How a real earlier
+release gets on has to be tried with that release.
 """
 
 import asyncio
@@ -22,14 +23,12 @@ from service.commands.local import free_port
 from service.flows.audit import audit
 from service.settings import Needs, read_settings
 from service.wiring import database_settings
-from tests.parts import thorough
 from tests.processes.fleet import HURRY, SETTINGS, WEBS, Customer, Fleet
 from tests.processes.running import ALTERED, Process, run, web_environment
 from tests.world import eventually
 
 KEY = "a key of at least thirty-two characters"
 AT_ONCE = 6
-RESTARTS = 3 if thorough() else 1  # of each web, one after the other
 SOON_S = 120.0
 FAULTS = ("", "delay=1", "duplicate=3")
 
@@ -99,6 +98,7 @@ async def test_an_older_process_goes_on_beside_a_newer_one(fleet: Fleet, tmp_pat
         assert "Traceback" not in old.said()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 async def test_nothing_that_fal_sends_is_lost_while_the_webs_are_restarted(fleet: Fleet) -> None:
     """F42: orders and deliveries all the while; what meets a closed door comes again."""
@@ -119,7 +119,7 @@ async def test_nothing_that_fal_sends_is_lost_while_the_webs_are_restarted(fleet
     async with asyncio.TaskGroup() as group:
         for worker in range(AT_ONCE):
             group.create_task(order_on(worker))
-        for web in fleet.webs * RESTARTS:
+        for web in fleet.webs:
             assert await web.stop() == 0
             await web.start()
         over.set()

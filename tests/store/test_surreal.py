@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from service.adapters.migrate import find_migrations, migrate
-from service.adapters.surreal import Database, DatabaseSettings, _select
+from service.adapters.surreal import Database, DatabaseSettings
+from service.adapters.surreal_connection import _select
 from service.adapters.surreal_errors import (
     AlreadyExists,
     Conflict,

@@ -26,6 +26,7 @@ SECRETS = {
     "R2_SECRET_ACCESS_KEY": "tell-nobody-r2",
     "AUTH_JWT_SECRET": "tell-nobody-jwt-" + "x" * 32,
 }
+USER = ("SURREALDB_USERNAME", "SURREALDB_PASSWORD")
 
 
 def problems(environ: dict[str, str], needs: Needs = Needs.WEB) -> dict[str, str]:
@@ -97,6 +98,26 @@ def test_each_command_asks_for_what_it_needs_and_no_more() -> None:
 )
 def test_a_bad_value_is_named_and_nothing_else_is_blamed(name: str, value: str) -> None:
     assert problems(GOOD | {name: value}).keys() == {name}
+
+
+@pytest.mark.parametrize(
+    ("given", "owner"),
+    [
+        ({}, None),
+        ({"SURREALDB_USERNAME": "u"}, None),
+        ({"SURREALDB_USERNAME": "u", "SURREALDB_PASSWORD": "p"}, True),
+        ({"SURREALDB_ACCESS_KEY": "k" * 32}, False),
+    ],
+)
+def test_a_server_needs_its_owner_or_the_key_of_the_identity(
+    given: dict[str, str], *, owner: bool | None
+) -> None:
+    environ = GOOD | {"SURREALDB_URL": "wss://database.example"}
+    environ = {name: each for name, each in environ.items() if name not in USER} | given
+    if owner is None:
+        assert problems(environ).keys() == {"SURREALDB_USERNAME"}
+    else:
+        assert read_settings(environ, Needs.WEB).owns_database is owner
 
 
 def test_bad_missing_and_unsafe_settings_are_all_reported_at_once() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from service.sandbox.object_store import ObjectStore
 from service.web import serving
+from service.web.limits import MAX_HEAD_BYTES
 from tests.world import World, open_world
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
@@ -89,7 +90,7 @@ async def test_a_connection_that_rests_between_requests_may_rest(hasty: World) -
 
 async def test_headers_are_bounded(hasty: World) -> None:
     async with connection(hasty) as (reader, writer), asyncio.timeout(BOUND_S):
-        writer.write(HEAD + b"X-Long: " + b"y" * (2 * serving.MAX_HEAD_BYTES))
+        writer.write(HEAD + b"X-Long: " + b"y" * (2 * MAX_HEAD_BYTES))
         assert (await reader.read()).startswith(b"HTTP/1.1 400")
 
 

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.adapters.rows import job_record
-from service.adapters.surreal import DatabaseSettings, _Connection
+from service.adapters.surreal import DatabaseSettings
+from service.adapters.surreal_connection import Connection
 from service.commands.local import free_port
 from service.domain.job import JobState
 from service.flows.reconcile import sweep_once
@@ -50,7 +51,7 @@ async def database_away(world: World) -> AsyncIterator[None]:
     nowhere = DatabaseSettings(
         url=f"ws://127.0.0.1:{free_port()}", namespace="n", database="d", username="u"
     )
-    real, database._connections = database._connections, [_Connection(nowhere)]
+    real, database._connections = database._connections, [Connection(nowhere)]
     try:
         yield
     finally:
