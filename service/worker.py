@@ -32,9 +32,9 @@ QUEUE_LIMIT: Final = 1_000  # nudges; beyond it the sweep is the better schedule
 LIGHT_WORKERS: Final = 8  # submissions and deliveries: one call each, mostly waiting
 HEAVY_WORKERS: Final = 4  # transfers: each holds up to four parts of 8 MiB
 IDLE_WORKERS: Final = 1  # thumbnails: a decoder each, and nobody waits for one
-# A sweep that has not come round by then hangs: its own calls are all bounded.
+# A sweep that has moved nothing by then hangs: an item takes 120 s at most, four tries of 30 s.
 STUCK_INTERVALS: Final = 10
-STUCK_AFTER_S: Final = 60.0
+STUCK_AFTER_S: Final = 180.0
 AUDIT_LOOKS: Final = 10  # per interval, at whether an audit is due
 RETENTION_LOOK_S: Final = 600.0  # at whether the hour is over, which one small write tells
 DRAIN_S: Final = 10.0  # a stop waits this long for light work; transfers give back their lease
@@ -183,6 +183,10 @@ async def _keep_forever(services: Services) -> None:
         await asyncio.sleep(RETENTION_LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311
 
 
+def _unheard() -> None:
+    """For a sweep whose progress nobody asks about."""
+
+
 async def reconcile_forever(
     services: Services, interval_s: float, pulse: Pulse | None = None
 ) -> None:
@@ -192,7 +196,8 @@ async def reconcile_forever(
             pulse.beat()
         try:
             # What a full batch took is put off, so the next one cannot be the same again.
-            busy = (await sweep_once(services)).full
+            beat = pulse.beat if pulse is not None else _unheard
+            busy = (await sweep_once(services, beat)).full
         except Transient as error:
             log.warning("sweep failed", extra={"reason": str(error)})
             services.signals.count(Count.SWEEP_PROBLEMS)

@@ -133,6 +133,9 @@ async def _apply(database: Database, migration: Migration, me: str) -> list[str]
     for number, statement in enumerate(split_statements(migration.text), start=1):
         try:
             result = (await database.script(statement))[-1]
+            while _is_batch(result):  # there may be another
+                await database.write(_LOCK, me=me, lock_for=LOCK_FOR)
+                result = (await database.script(statement))[-1]
         except ServiceError as error:
             where = f"{migration.name}, statement {number}"
             raise MigrationFailed(f"{where}: {error}") from error
@@ -147,6 +150,11 @@ async def _apply(database: Database, migration: Migration, me: str) -> list[str]
         checksum=migration.checksum,
     )
     return said
+
+
+def _is_batch(result: object) -> bool:
+    """Whether a block has said how many rows it changed, and may find more."""
+    return isinstance(result, int) and result > 0
 
 
 async def _built(database: Database, index: str, table: str, me: str) -> None:

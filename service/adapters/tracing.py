@@ -9,8 +9,9 @@ import hashlib
 import logging
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from service.ports.signals import SILENT, Signals, Silent, Span
@@ -51,11 +52,26 @@ async def open_tracing(endpoint: str | None, holder: str) -> AsyncIterator[Signa
     try:
         yield Spans(provider)
     finally:
-        stopping = asyncio.to_thread(provider.shutdown)
-        try:
-            await asyncio.wait_for(stopping, FLUSH_S)
-        except TimeoutError:
+        if not await _shut_down(provider):
             log.warning("the last traces were not sent in time")
+
+
+async def _shut_down(provider: "TracerProvider") -> bool:
+    """Whether it was done in time. In a thread of its own: the loop's would be waited for."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def shut_down() -> None:
+        provider.shutdown()
+        with suppress(RuntimeError):  # the loop is closed: nobody waited so long
+            loop.call_soon_threadsafe(done.set)
+
+    Thread(target=shut_down, daemon=True).start()
+    try:
+        async with asyncio.timeout(FLUSH_S):
+            await done.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 class Spans(Silent):

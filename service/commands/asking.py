@@ -137,7 +137,10 @@ async def _through(path: Path, call: Call, text: str) -> Mapping[str, Any]:
                     "the process that has the database ended before it answered, or is too slow:"
                     " look whether it was done"
                 ) from error
-    found: Mapping[str, Any] = answer.json()
+    try:
+        found: Mapping[str, Any] = answer.json()
+    except ValueError:  # too many ask at once: the server's own words
+        raise CannotReach(f"the process that has the database says: {answer.text}") from None
     if answer.is_success:
         return found
     raise Refused(str(found.get("detail", answer.status_code)))

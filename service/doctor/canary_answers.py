@@ -20,7 +20,9 @@ PATIENCE_S: Final = 15.0  # fal's, at its first attempt
 
 # What a proxy or a CDN says when it reaches nobody behind it.
 _NOBODY: Final = frozenset({502, 503, 504, 521, 522, 523, 530})
-_REFUSALS: Final = frozenset({401, 403, 407, 429})
+_REFUSALS: Final = frozenset({401, 403, 407})
+# What passes: somebody is busy, or somebody was slow. Ours say so too.
+_FOR_NOW: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
 _TOO_LARGE: Final = 413
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,30}")
@@ -120,7 +122,7 @@ def _in_place_of_ours(way: Way, load: Load, reply: Reply) -> Finding:
             "raise the proxy's limit for request bodies above MAX_WEBHOOK_BYTES"
             " (nginx: client_max_body_size)",
         )
-    if reply.status >= _SERVER_ERROR:
+    if reply.status >= _SERVER_ERROR or reply.status in _FOR_NOW:
         return _behind(way, load, reply.status)
     return _stranger(way, load, reply)
 

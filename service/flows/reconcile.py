@@ -46,6 +46,7 @@ RESTORED_REACH: Final = timedelta(hours=1)
 class Sweep:
     """What one pass did; logged and asserted on."""
 
+    beat: Callable[[], None] = lambda: None
     deliveries: int = 0
     jobs: int = 0
     removals: int = 0  # deleted jobs and closed accounts that something was left of
@@ -61,15 +62,18 @@ class Sweep:
         self.actions[action] = self.actions.get(action, 0) + 1
 
 
-async def sweep_once(services: Services) -> Sweep:
+async def sweep_once(services: Services, beat: Callable[[], None] = lambda: None) -> Sweep:
     """One pass over what is due: at most a batch each of deliveries, jobs and removals.
+
+    `beat` is called whenever one item of them is done.
 
     Work that takes long is only nudged. Several sweeps may run at once; whatever one takes, it
     puts off for the others. A failure at one job is logged and leaves the others alone. Raises
     Transient if the database is away.
     """
-    sweep = Sweep()
+    sweep = Sweep(beat=beat)
     store = services.store
+    swept_since = await store.note_sweep(gap_s=STOOD_STILL_S)
     entries = await store.due_deliveries(SWEEP_BATCH, retry_in_s=DELIVERY_RETRY_S)
     sweep.deliveries = len(entries)
     await _each(
@@ -81,7 +85,12 @@ async def sweep_once(services: Services) -> Sweep:
     leave = await pauses.states_left_alone(services)
     jobs = await store.due_jobs(SWEEP_BATCH, services.policy.sweep_delays_s, leave=leave)
     sweep.jobs = len(jobs)
-    await _each(sweep, jobs, lambda job: move_on(services, job), lambda job: {"job_id": job.id})
+    await _each(
+        sweep,
+        jobs,
+        lambda job: move_on(services, job, swept_since),
+        lambda job: {"job_id": job.id},
+    )
     await _remove(services, sweep)
     await _thumbnails(services, sweep)
     services.signals.count(Count.SWEEPS)
@@ -100,11 +109,11 @@ async def sweep_once(services: Services) -> Sweep:
     return sweep
 
 
-async def move_on(services: Services, job: Job) -> str:
+async def move_on(services: Services, job: Job, swept_since: datetime) -> str:
     """Do what a due job's state asks for; the name of what was done."""
     match job.state:
         case JobState.RESERVED:
-            return await _submit(services, job)
+            return await _submit(services, job, swept_since)
         case JobState.SUBMITTING:
             return await _note_unknown(services, job)
         case JobState.SUBMIT_UNKNOWN:
@@ -161,11 +170,22 @@ async def _deliver(services: Services, entry_id: str) -> str:
     return "handled" if await handle(services, entry_id) else "nothing"
 
 
-async def _submit(services: Services, job: Job) -> str:
+def _may_be_restored(job: Job, swept_since: datetime) -> bool:
+    """Whether the row may be an older copy of one that was sent on.
+
+    It has stood still for long, and nobody looked at it meanwhile: a job that only waits, in line
+    or for the end of a pause, is looked at all the time.
+    """
+    stood_still_s = (job.read_at - job.updated_at).total_seconds()
+    return stood_still_s > STOOD_STILL_S and job.updated_at < swept_since
+
+
+async def _submit(services: Services, job: Job, swept_since: datetime) -> str:
     if job.if_finished is not None:
         return "cancelled" if await close_cancelled(services, job) else "nothing"
-    stood_still_s = (job.read_at - job.updated_at).total_seconds()
-    if stood_still_s > STOOD_STILL_S and (listed := await _current(services, job, RESTORED_REACH)):
+    if _may_be_restored(job, swept_since) and (
+        listed := await _current(services, job, RESTORED_REACH)
+    ):
         return await _adopt(services, job, listed)
     return "submitted" if await send(services, job.id) else "nothing"
 
@@ -277,6 +297,7 @@ async def _each(
                 # A bug met at one job must not keep the others waiting; its row stays due.
                 sweep.problems += 1
                 log.exception("sweep: failed", extra=name(item))
+            sweep.beat()
 
     async with asyncio.TaskGroup() as group:
         for item in items:

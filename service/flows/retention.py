@@ -70,14 +70,14 @@ async def _remove_images(services: Services, kept: Kept) -> None:
     """First out of the bucket, then off the list: a death in between repeats the removal."""
     store = services.store
     for _ in range(BATCHES):
-        images = await store.old_start_images(BATCH, age_s=services.policy.keep_start_images_s)
+        images = await store.old_start_images(
+            BATCH, age_s=services.policy.keep_start_images_s, skip=kept.images_left
+        )
         if not images:
             return
         removed = await _removed(services, images)
         kept.images_removed += await store.note_images_removed(removed)
-        kept.images_left = len(images) - len(removed)
-        if kept.images_left:
-            return
+        kept.images_left += len(images) - len(removed)
 
 
 async def _removed(services: Services, images: list[StartImage]) -> list[str]:

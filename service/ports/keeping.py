@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -20,8 +21,17 @@ class Keeping(Protocol):
         """Whether it is this process's turn at what one process does for all."""
         ...
 
+    async def note_sweep(self, *, gap_s: float) -> datetime:
+        """Since when somebody has swept without a gap of so long."""
+        ...
+
     async def empty_handled(self, limit: int, *, age_s: float) -> int: ...
     async def empty_parked(self, limit: int, *, age_s: float) -> int: ...
-    async def old_start_images(self, limit: int, *, age_s: float) -> list[StartImage]: ...
+    async def old_start_images(
+        self, limit: int, *, age_s: float, skip: int = 0
+    ) -> list[StartImage]:
+        """The oldest but those `skip`: they could not be removed in this turn."""
+        ...
+
     async def note_images_removed(self, job_ids: Sequence[str]) -> int: ...
     async def longest_parked_s(self) -> float | None: ...

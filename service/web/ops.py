@@ -132,15 +132,20 @@ def _sign_in_of(request: Request) -> OpsSignIn:
 
 def _check(request: Request, sign_in: OpsSignIn) -> None:
     """Raises SignInRequired or TooOften. A cookie counts only for this site's own page."""
-    if token := bearer_token(request):
+    cookie = request.cookies.get(COOKIE)
+    # A sign-in in front of this one sends a header of its own, of another scheme.
+    if token := None if cookie and _is_basic(request) else bearer_token(request):
         sign_in.check_token(token)
         return
-    cookie = request.cookies.get(COOKIE)
     if not cookie:
         raise SignInRequired("sign in first")
     if not from_own_page(request):
         raise SignInRequired("an operation by cookie needs the Origin of this site")
     sign_in.check_cookie(cookie)
+
+
+def _is_basic(request: Request) -> bool:
+    return request.headers.get("authorization", "").lower().startswith("basic ")
 
 
 def _refusal(error: ServiceError) -> Response:

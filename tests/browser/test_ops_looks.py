@@ -46,6 +46,7 @@ async def places(world: World, operator: Operator) -> AsyncGenerator[str]:
     yield "credits"
 
 
+@pytest.mark.thorough
 async def test_axe_finds_nothing_where_operators_act(world: World, operator: Operator) -> None:
     looks: dict[str, Look] = {"now": (PHONE, "light"), "question": (DESK, "dark")}
     async with aclosing(places(world, operator)) as walk:

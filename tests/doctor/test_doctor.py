@@ -290,6 +290,7 @@ print(main(["doctor"]))
 """
 
 
+@pytest.mark.thorough
 async def test_the_command_says_the_same_to_people_and_programs_and_by_its_exit_code(
     place: Place, tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from service.commands.doctor import examined
 from service.doctor.checks import Level
 from tests.doctor.conftest import Place
@@ -10,6 +12,7 @@ from tests.processes.running import Stand, web_process
 from tests.world import eventually
 
 
+@pytest.mark.thorough
 async def test_a_web_process_tells_what_its_canary_found_and_doctor_asks_it_about_its_database(
     place: Place, tmp_path: Path
 ) -> None:

@@ -194,3 +194,16 @@ async def test_a_second_render_that_still_runs_is_stopped(world: World) -> None:
     assert applied == "rendered"
     assert (await world.counts())["cancels"] == 1
     assert (await world.runtime.store.job(job_id)).past_requests == (job.submission.request_id,)
+
+
+async def test_a_kept_late_video_whose_words_are_gone_is_asked_about(world: World) -> None:
+    """F19: what is kept for a person outlives the words that told of it."""
+    job, store = await ended(world, credits_left=39), world.runtime.store
+    await deliver(world)
+    (entry,) = await store.list_deliveries(parked=True, limit=10)
+    assert await store.empty_parked(10, age_s=0) == 1
+    await world.grant(1)
+    assert await store.redrive_delivery(entry.id)
+    await handle(world.runtime.services, entry.id)
+    await world.until(f"{job.id}-late", "completed")
+    assert await world.money() == (0, 0, 41)

@@ -215,7 +215,7 @@ async def test_a_video_that_comes_after_all_that_is_still_delivered(world: World
 
 
 async def test_a_parked_delivery_loses_its_words_and_waits_on(world: World) -> None:
-    """Redriving it then asks fal about its job instead, and parks it again."""
+    """Redriving it then asks fal about its request instead."""
     store = world.runtime.store
     await world.grant(100)
     await world.faults("drop")
@@ -245,7 +245,7 @@ async def test_a_parked_delivery_loses_its_words_and_waits_on(world: World) -> N
     assert await changed(store, before, "inbox") == {message.entry_id: {"body"}}
     assert await store.redrive_delivery(message.entry_id)
     await handle(world.runtime.services, message.entry_id)
-    assert (await store.delivery(message.entry_id)).parked
+    assert (await store.delivery(message.entry_id)).outcome == "rendered"
     await sweep_until(world, job_id, "ready")
 
 

@@ -70,6 +70,8 @@ async def test_the_token_opens_every_operation_and_nothing_else_does(ops: World)
 async def test_the_cookie_counts_for_the_operators_own_page_only(ops: World) -> None:
     cookie = await signed_in(ops)
     assert (await call(ops, "overview", cookie | own_page(ops))).status_code == 200
+    in_front = {"Authorization": "Basic b3BzOm9wcw=="}  # of a sign-in in front of this one
+    assert (await call(ops, "overview", cookie | own_page(ops) | in_front)).status_code == 200
     for origin in ({}, {"Origin": "https://elsewhere.example"}, {"Origin": "null"}):
         answer = await call(ops, "overview", cookie | origin)
         assert answer.status_code == 401, origin

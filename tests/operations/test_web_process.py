@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from service.commands.children import child
 from service.commands.local import free_port
 from tests.operations.conftest import Command
@@ -26,6 +28,7 @@ async def process(given: Mapping[str, str], *arguments: str) -> tuple[int, str, 
     return running.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.thorough
 async def test_commands_work_beside_a_running_web_process_and_after_its_death(
     ops: World, tmp_path: Path, command: Command
 ) -> None:

@@ -141,3 +141,17 @@ async def test_the_schema_derives_the_status_that_the_domain_derives(empty: Data
         )
         assert row["status"] == status
     assert definition.count("'") == 2 * len(JobState), "the schema knows the same states"
+
+
+async def test_a_batch_is_run_again_until_it_finds_nothing(empty: Database) -> None:
+    """What changes many rows does so a bounded transaction at a time."""
+    await run(empty, find_migrations())
+    await empty.write("{ DEFINE TABLE heap SCHEMALESS; FOR $at IN 0..7 { CREATE heap } }")
+    batch = """{
+        LET $rows = (SELECT VALUE id FROM heap WHERE done = NONE LIMIT 3);
+        UPDATE $rows SET done = true RETURN NONE;
+        RETURN count($rows);
+    };"""
+    await run(empty, [Migration("9999_batches", batch)])
+    assert await empty.read("RETURN count((SELECT VALUE id FROM heap WHERE done = NONE))") == 0
+    assert await empty.read("RETURN count((SELECT VALUE id FROM heap))") == 7

@@ -141,3 +141,20 @@ async def test_a_job_that_waits_in_line_can_be_given_up(s3: ObjectStore) -> None
         await world.until_state(second, "cancelled")
         assert await world.money() == (60, 40, 0)
         assert (await world.counts())["submits"] == 1
+
+
+async def test_what_was_sent_long_ago_holds_up_nobody(s3: ObjectStore) -> None:
+    """An outcome that is never learned must not stop everybody else for ever."""
+    async with open_world(s3, MAX_AT_FAL="1") as world:
+        await world.grant(100)
+        await world.faults("queue=600")
+        await world.submit()
+        await world.quiet()
+        second = await world.submit(brand="second")
+        await world.sweep()
+        assert await world.states() == {"submitted": 1, "reserved": 1}
+        await world.runtime.store.database.write(
+            "UPDATE video_job SET attempted_at = time::now() - 7h WHERE state = 'submitted'"
+        )
+        await world.sweep()
+        await world.until(second, "completed")

@@ -1,6 +1,7 @@
 """How long things are kept; see ports.keeping."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from surrealdb import RecordID
 
@@ -20,14 +21,22 @@ class KeepingStore(QueryStore):
         )
         return bool(began)
 
+    async def note_sweep(self, *, gap_s: float) -> datetime:
+        since: datetime = await self._write(
+            "note_sweep", chore=RecordID("chore", "sweep"), gap=seconds(gap_s)
+        )
+        return since
+
     async def empty_handled(self, limit: int, *, age_s: float) -> int:
         return int(await self._write("empty_handled", limit=limit, age=seconds(age_s), nothing=b""))
 
     async def empty_parked(self, limit: int, *, age_s: float) -> int:
         return int(await self._write("empty_parked", limit=limit, age=seconds(age_s), nothing=b""))
 
-    async def old_start_images(self, limit: int, *, age_s: float) -> list[StartImage]:
-        rows = await self._read("old_start_images", limit=limit, age=seconds(age_s))
+    async def old_start_images(
+        self, limit: int, *, age_s: float, skip: int = 0
+    ) -> list[StartImage]:
+        rows = await self._read("old_start_images", limit=limit, age=seconds(age_s), skip=skip)
         return [StartImage(str(row["id"].id), row["start_image_key"]) for row in rows]
 
     async def note_images_removed(self, job_ids: Sequence[str]) -> int:
