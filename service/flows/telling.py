@@ -63,6 +63,7 @@ class Telling:
             "job_id": job.id,
             "outcome": outcome,
             "attempt": job.finalise_attempts,
+            "fence": job.fence,
             "owner": owner_name(services.policy.seal_key, job.email),
             "seconds": round(elapsed, 3),
             **self._seconds,

@@ -13,10 +13,10 @@ from typing import Any, Final, cast
 
 import pytest
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
 from service.__main__ import main
 from service.adapters.fal import HttpFal
+from service.adapters.metered import MeteredBucket, MeteredFal
 from service.adapters.object_store import R2Bucket
 from service.adapters.surreal import Database
 from service.commands import web
@@ -56,9 +56,11 @@ def kill_at(point: str, patched: pytest.MonkeyPatch) -> None:
             services = with_doors(runtime.services, doors, _wiring(runtime))
             yield replace(runtime, services=services)
 
-    def built(runtime: Runtime) -> ASGIApp:
-        app: Starlette = build_app(runtime)
-        return with_front_doors(app, doors)
+    def built(runtime: Runtime) -> Starlette:
+        app = build_app(runtime)
+        assert app.middleware_stack is not None
+        app.middleware_stack = with_front_doors(app.middleware_stack, doors)
+        return app
 
     patched.setattr(web, "open_runtime", opened)
     patched.setattr(web, "build_app", built)
@@ -81,8 +83,8 @@ def _kill_while_migrating(process: Real, patched: pytest.MonkeyPatch) -> None:
 
 
 def _wiring(runtime: Runtime) -> Wiring:
-    bucket = cast("R2Bucket", runtime.services.bucket)
-    fal = cast("HttpFal", runtime.services.fal)
+    bucket = cast("R2Bucket", cast("MeteredBucket", runtime.services.bucket).bucket)
+    fal = cast("HttpFal", cast("MeteredFal", runtime.services.fal).fal)
     return Wiring(
         s3=bucket._s3,
         bucket=bucket._settings,

@@ -69,13 +69,13 @@ async def test_a_holder_paused_beyond_its_lease_changes_nothing_when_it_goes_on(
         holder.send(signal.SIGCONT)
 
     async def noticed() -> bool | None:
-        return True if told(holder, "lease lost", paused_job) else None
+        return True if told(holder, "finalisation lease lost", paused_job) else None
 
     await eventually(noticed, SOON_S)
     assert done["status"] == "completed"
     assert (won.fence, await fetched(fleet, paused_job)) == (2, 2)
     assert facts(await fleet.store.job(paused_job)) == facts(won)
-    assert [each["fence"] for each in told(holder, "lease lost", paused_job)] == [1]
+    assert [each["fence"] for each in told(holder, "finalisation lease lost", paused_job)] == [1]
 
     kept = await customer.until(long, "completed", "failed", within_s=SOON_S)
     job = await fleet.store.job(long)

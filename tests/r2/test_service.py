@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from service.adapters.metered import MeteredBucket
 from service.adapters.object_store import R2Bucket
 from service.flows.finalise import finalise
 from service.sandbox.object_store import ObjectStore
@@ -12,6 +13,14 @@ from tests.transfer.servers import Fault, S3FaultProxy
 from tests.world import World, eventually, open_world
 
 PARTS = 17_000_000  # bytes: more than what goes as one request
+
+
+def r2(world: World) -> R2Bucket:
+    """The bucket below what counts its failures."""
+    metered = world.runtime.services.bucket
+    assert isinstance(metered, MeteredBucket)
+    assert isinstance(metered.bucket, R2Bucket)
+    return metered.bucket
 
 
 @pytest.mark.parametrize("plan", ["", f"bytes={PARTS}"], ids=["one request", "parts"])
@@ -44,8 +53,7 @@ async def leave_an_upload(world: World, job_id: str) -> str:
     job = await world.runtime.store.lease(job_id, "dead", lease_s=0.001)
     assert job is not None
     assert job.object_key is not None
-    bucket = world.runtime.services.bucket
-    assert isinstance(bucket, R2Bucket)
+    bucket = r2(world)
     await bucket._s3.create_multipart_upload(Bucket=bucket._bucket, Key=job.object_key)
     return job.object_key
 
@@ -63,8 +71,7 @@ async def test_the_upload_of_a_dead_attempt_is_gone_once_its_job_is_ready(world:
     """F55: the next attempt aborts it; afterwards the store lists none."""
     job_id = await rendered(world)
     key = await leave_an_upload(world, job_id)
-    bucket = world.runtime.services.bucket
-    assert isinstance(bucket, R2Bucket)
+    bucket = r2(world)
 
     await finalised_by_the_heir(world, job_id)
 
@@ -83,8 +90,7 @@ async def test_a_store_that_cannot_list_uploads_does_not_hold_a_job_up(
         await finalised_by_the_heir(world, job_id)
 
         (left,) = simulator.uploads_of(key)
-        bucket = world.runtime.services.bucket
-        assert isinstance(bucket, R2Bucket)
+        bucket = r2(world)
         await bucket._s3.abort_multipart_upload(Bucket=bucket._bucket, Key=key, UploadId=left)
 
 

@@ -279,12 +279,12 @@ MORE_DROPS = [
     # pauses
     Drop(
         "gate",
-        "IF $until = NONE { RETURN 'open' };",
+        "IF $old = NONE { RETURN 'open' };",
         test_pauses.test_what_is_not_paused_is_open_for_everybody,
     ),
     Drop(
         "gate",
-        "IF $until > time::now() { RETURN 'shut' };",
+        "OR $old.until > time::now()",
         test_pauses.test_a_paused_activity_is_shut_until_its_time_is_over,
     ),
     Drop(

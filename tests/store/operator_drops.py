@@ -68,7 +68,7 @@ OPERATOR_DROPS = [
         lists.test_actions_are_noted_once_and_the_latest_come_first,
     ),
     # pauses by hand
-    Drop("gate", "IF manual = true { d'9999-12-31T00:00:00Z' } ELSE { until }", shut, "until"),
+    Drop("gate", "$old.manual = true OR", shut),
     Drop("pause", "IF $old.manual = true { RETURN false };", stays, arguments={"probed": True}),
     Drop("resume", "WHERE manual != true RETURN", stays, "RETURN", {"probed": False}),
     Drop("pause_by_hand", "manual = true, failures", shut, "failures"),

@@ -344,7 +344,11 @@ DROPS = [
     Drop("settle_ready", "state = 'rendered' AND ", moves, arguments={"name": "settle"}),
     Drop("settle_ready", "AND fence = $fence", fences, arguments={"name": "settle"}),
     # what is due
-    Drop("due_jobs", "AND state NOT IN $leave", test_due.test_what_is_paused_is_left_in_its_place),
+    Drop(
+        "due_jobs",
+        "AND (state NOT IN $leave OR (state = 'reserved' AND if_finished != NONE))",
+        test_due.test_what_is_paused_is_left_in_its_place,
+    ),
     Drop(
         "due_jobs",
         "ORDER BY sweeps, since",
