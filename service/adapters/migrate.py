@@ -25,7 +25,7 @@ _PIECES: Final = re.compile(r"--[^\n]*|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[
 
 # Built while others write; without CONCURRENTLY their rows would be missing from it for good.
 _INDEX: Final = re.compile(r"DEFINE INDEX OVERWRITE (\w+) ON (\w+) .*CONCURRENTLY", re.DOTALL)
-INDEX_POLL_S: Final = 0.1
+INDEX_POLL_S: Final = (0.001, 0.1)  # of an empty table, which takes no time; the longest
 
 _BOOT: Final = """
 DEFINE TABLE IF NOT EXISTS schema_migration SCHEMAFULL;
@@ -159,6 +159,7 @@ def _is_batch(result: object) -> bool:
 
 async def _built(database: Database, index: str, table: str, me: str) -> None:
     """Return once an index is complete, holding the lock meanwhile. Raises MigrationFailed."""
+    pause_s, longest_s = INDEX_POLL_S
     while True:
         building = (await database.read(f"INFO FOR INDEX {index} ON {table}"))["building"]
         if building["status"] == "ready":
@@ -166,7 +167,8 @@ async def _built(database: Database, index: str, table: str, me: str) -> None:
         if building["status"] == "error":
             raise MigrationFailed(f"the index {index} on {table}: {building.get('error')}")
         await database.write(_LOCK, me=me, lock_for=LOCK_FOR)
-        await asyncio.sleep(INDEX_POLL_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, longest_s)
 
 
 def split_statements(text: str) -> list[str]:

@@ -22,11 +22,7 @@ class Delivery:
 
     @property
     def entry_id(self) -> str:
-        """Derived from job, request and body, so that a repeat has nowhere to go."""
-        parts = [self.job_id, self.request_id, hashlib.sha256(self.body).hexdigest()]
-        if self.stale:
-            parts.append("stale")  # a stale copy must not keep the fresh one out
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return _entry_id(self.job_id, self.request_id, self.body, stale=self.stale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,3 +42,17 @@ class InboxEntry:
     parked: bool
     taken_at: datetime | None = None  # when the attempt that holds it began
     due: datetime | None = None
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether its words were kept for their time and are gone; fal may also send none."""
+        empty = _entry_id(self.job_id, self.request_id, b"", stale=self.stale)
+        return not self.body and self.id != empty
+
+
+def _entry_id(job_id: str, request_id: str, body: bytes, *, stale: bool) -> str:
+    """Derived from job, request and body, so that a repeat has nowhere to go."""
+    parts = [job_id, request_id, hashlib.sha256(body).hexdigest()]
+    if stale:
+        parts.append("stale")  # a stale copy must not keep the fresh one out
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -125,12 +125,11 @@ async def _act_on(services: Services, entry: InboxEntry) -> str | Parked:
         # Before the entry is closed: whoever dies in between leaves a purge that finds it.
         await services.store.purge_again(job.id)
     try:
-        # Its words are gone after their time. fal has them too, or says that it has not.
-        verdict = (
-            parse_delivery(entry.body, entry.request_id)
-            if entry.body or job.is_deleted
-            else Pending("the delivery's words are no longer kept")
-        )
+        verdict: Verdict
+        if entry.is_emptied and not job.is_deleted:
+            verdict = Pending("the delivery's words are no longer kept")  # fal still has them
+        else:
+            verdict = parse_delivery(entry.body, entry.request_id)
     except Unreadable as error:
         return await _unreadable(services, job, entry, str(error))
     if entry.stale or isinstance(verdict, Pending):
