@@ -114,7 +114,7 @@ OPEN: Final[Mapping[int, str]] = {}
 
 # Proven, but for this.
 BUT: Final[Mapping[int, str]] = {
-    32: "what a flood does to status reads is measured in long/test_floods.py, outside this run",
+    32: "status p99 is not within 2x of idle where the flood shares two cores: long/test_floods.py",
 }
 
 

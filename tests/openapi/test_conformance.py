@@ -33,7 +33,7 @@ def check(outcomes: list[Outcome]) -> None:
     let_in |= {label: operators[label] for label in reads}
     assert {label for label, each in let_in.items() if not each.get("200")} == set()
     assert users["DELETE /api/library/{jobId}"].get("204")
-    assert strangers["GET /api/credits"].keys() == {"401"}
+    assert strangers["GET /api/credits"].keys() <= {"401", "405"}, "405: another method tried"
     accepted = sum(each.get("202", 0) for each in orders.values())
     assert accepted > 0, orders
 
