@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from service import wiring
 from service.adapters import surreal
 from service.sandbox.object_store import ObjectStore, object_store
 from tests import fault_table
+from tests.migrated import at_once
 from tests.parts import thorough
 from tests.world import World, open_world
 
@@ -68,6 +70,14 @@ def engines_rest_at_the_end() -> Iterator[None]:
         patch.setattr(surreal, "ENGINE_REST_S", 0.0)
         yield
     time.sleep(rest_s)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_is_migrated_at_once() -> Iterator[None]:
+    """A new database in memory gets its tables in one call: several hundred tests open one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "migrate", at_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

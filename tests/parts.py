@@ -4,9 +4,11 @@ A machine without them skips the tests that need them, each saying why. `REQUIRE
 which CI sets, turns the skip into a failure.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Final, NoReturn
@@ -32,6 +34,15 @@ def missing(reason: str) -> NoReturn:
 def program(name: str) -> str:
     """The program's path; the test is skipped where there is none."""
     return shutil.which(name) or missing(f"{name} is not installed here")
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports: one asked for after another is closed can be that one again."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in probes:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in probes]
 
 
 def npm_packages(folder: Path) -> Path:

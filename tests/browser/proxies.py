@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from service.commands.local import free_port
-from tests.parts import program
+from tests.parts import free_ports, program
 from tests.world import eventually
 
 EVENTS: Final = "/api/templates/video/events"
@@ -67,7 +66,7 @@ _SERVER: Final = """
 async def running_proxies(folder: Path, url: str) -> AsyncIterator[dict[str, str]]:
     """One nginx in front of the service at `url`; its address for each bad habit."""
     binary = program("nginx")
-    ports = {habit: free_port() for habit in HABITS}
+    ports = dict(zip(HABITS, free_ports(len(HABITS)), strict=True))
     upstream = urlsplit(url).netloc
     servers = "".join(
         _SERVER.format(port=port, upstream=upstream, habit=HABITS[habit])

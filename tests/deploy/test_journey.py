@@ -26,6 +26,7 @@ from tests.deploy.fleet import Fleet, Front, health_check, running_fleet
 from tests.deploy.image import Image, build_image
 from tests.deploy.proxies import HOST, Place, running_proxy
 from tests.engine.server import Engine, running_engine
+from tests.parts import free_ports
 from tests.processes.running import Stand, sandbox_process
 from tests.r2.tls import write_certificates
 from tests.world import OWNER, SEAL_KEY, SOON_S, eventually, token
@@ -72,7 +73,8 @@ async def stand(tls: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def places(tls: Path) -> dict[str, Place]:
     """Where either proxy listens; behind them are the same processes."""
-    webs = (free_port(), free_port())
+    one, other = free_ports(2)
+    webs = (one, other)
     return {
         kind: Place(http=free_port(), https=free_port(), webs=webs, tls=tls)
         for kind in ("nginx", "caddy")

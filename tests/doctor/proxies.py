@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from service.commands.local import free_port
-from tests.parts import program
+from tests.parts import free_ports, program
 from tests.r2.tls import write_certificates
 from tests.world import eventually
 
@@ -67,7 +66,8 @@ async def running_proxies(folder: Path, upstream: int) -> AsyncIterator[dict[str
     """One nginx before the service at `upstream`; by its mistake, each one's base address."""
     binary = program("nginx")
     write_certificates(folder)
-    ports = {mistake: free_port() for mistake in [*MISTAKES, TLS]}
+    names = [*MISTAKES, TLS]
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     servers = "".join(
         _SERVER.format(port=ports[name], tls="", mistake=mistake.replace("%d", str(upstream)))
         for name, mistake in MISTAKES.items()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -210,7 +211,7 @@ async def test_what_is_not_wrong_but_not_as_it_should_be_is_a_warning(place: Pla
     warned = lines(verdicts, Level.WARN)
     assert warned.keys() == {"identity", "account", "operators", "clock", "webhook"}
     assert not failed(verdicts)
-    assert "fal is 90 s behind this machine" in warned["clock"]
+    assert re.search(r"fal is (89|9\d) s behind this machine", warned["clock"])
     assert "start fal-video web" in warned["webhook"]
     assert "signed for sandbox-1234" in verdicts["deliveries"].seen
 

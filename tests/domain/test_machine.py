@@ -24,6 +24,7 @@ from service.domain.job import FINAL, NEXT, IfFinished, Job, JobState
 from service.domain.write_offs import Reason
 from service.flows.audit import audit
 from service.ports import Applied, Grounds, Recovered, Reserved, Settled
+from tests.parts import thorough
 from tests.store import bench
 from tests.store.bench import BROKEN, LONG_S, TABLES
 
@@ -316,8 +317,9 @@ ALWAYS: Final = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     print_blob=False,
 )
+EXAMPLES: Final = 30 if thorough() else 10
 # Every day the same sequences, so that a failure is the change's; new ones in the long run.
-Moves.TestCase.settings = settings(ALWAYS, max_examples=30, derandomize=True)
+Moves.TestCase.settings = settings(ALWAYS, max_examples=EXAMPLES, derandomize=True)
 MovesAtLength.TestCase.settings = settings(ALWAYS, max_examples=500)
 TestMoves = Moves.TestCase
 TestMovesAtLength = pytest.mark.long(pytest.mark.timeout(3600)(MovesAtLength.TestCase))

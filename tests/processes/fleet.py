@@ -14,13 +14,13 @@ import httpx
 
 from service.adapters.audit_store import SurrealAuditStore
 from service.adapters.store import SurrealStore
-from service.commands.local import free_port
 from service.domain.job import JobState
 from service.domain.providers import PROVIDERS
 from service.flows.audit import audit
 from service.settings import Needs, Settings, read_settings
 from service.wiring import open_bucket_alone, open_store, prepare
 from tests.engine.server import Engine
+from tests.parts import free_ports
 from tests.processes.running import ALTERED, PROGRAM, Process, Stand, run, web_environment
 from tests.world import eventually, png, token
 
@@ -118,7 +118,7 @@ async def running_fleet(
     name = f"fleet-{secrets.token_hex(4)}"
     bucket = {"R2_BUCKET": name, "HURRY": str(hurry), "POSTERS": "off"}
     common = SETTINGS | bucket | engine.environment(name) | settings
-    ports = [free_port() for _ in range(WEBS)]
+    ports = free_ports(WEBS)
     environments = [web_environment(stand, port, **common) for port in ports]
     module = PROGRAM if hurry == 1 else ALTERED
     webs = [

@@ -9,7 +9,7 @@ from tests.processes.campaign import Campaign
 from tests.processes.fleet import Fleet
 from tests.world import eventually
 
-JOBS = 120 if thorough() else 60
+JOBS = 120 if thorough() else 40
 DELIVERED_S = 60.0  # the longest pause between two attempts, several times over
 QUIET_S = 200.0  # some ten seconds on an idle machine
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from service.adapters.migrate import (
     migrate,
     pending,
 )
-from service.adapters.surreal import Database
+from service.adapters.surreal import Database, DatabaseSettings
 from service.adapters.surreal_errors import Rejected
 from service.domain.job import STATUS, JobState
+from tests.migrated import at_once
 from tests.store.bench import TABLES
 
 
@@ -155,3 +157,28 @@ async def test_a_batch_is_run_again_until_it_finds_nothing(empty: Database) -> N
     await run(empty, [Migration("9999_batches", batch)])
     assert await empty.read("RETURN count((SELECT VALUE id FROM heap WHERE done = NONE))") == 0
     assert await empty.read("RETURN count((SELECT VALUE id FROM heap))") == 7
+
+
+async def test_all_in_one_call_leaves_the_database_that_one_by_one_leaves() -> None:
+    """Most tests take the short way: it must lead to the same place."""
+    ways = []
+    for way in (migrate, at_once):
+        database = Database(DatabaseSettings(url="mem://", namespace="tests", database="ways"))
+        await database.open()
+        await way(database, find_migrations(), report=lambda _: None)
+        assert await pending(database, find_migrations()) == []
+        ways.append(await definitions(database))
+        await database.close()
+    assert ways[0] == ways[1]
+
+
+async def definitions(database: Database) -> dict[str, Any]:
+    """Everything that is defined, table by table."""
+    found = await database.read("INFO FOR DB")
+    return {
+        "database": {**found, "tables": {}},
+        **{
+            table: [definition, await database.read(f"INFO FOR TABLE {table}")]
+            for table, definition in found["tables"].items()
+        },
+    }
