@@ -1,7 +1,7 @@
 """credits.*: an account's balance and ledger; granting credits, and giving captured ones back."""
 
 import secrets
-from typing import Annotated, Final, Self, TypedDict, assert_never
+from typing import Annotated, Any, Final, Self, TypedDict, assert_never
 
 from pydantic import Field, model_validator
 
@@ -53,10 +53,16 @@ class ShowCredits(Arguments):
     email: Email
 
 
+def _new_name() -> str:
+    return secrets.token_hex(8)
+
+
 class GrantCredits(Arguments):
+    """Named before it is begun: one whose answer is lost can be repeated under its name."""
+
     email: Annotated[str, Field(max_length=320)]
     amount: int
-    id: Name | None = None
+    id: Name = Field(default_factory=_new_name)
 
     @model_validator(mode="after")
     def _may_be_granted(self) -> Self:
@@ -72,6 +78,12 @@ class RefundCredits(Arguments):
     amount: Amount | None = None
     id: Name | None = None
     reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_named(cls, given: Any) -> Any:
+        unnamed = isinstance(given, dict) and "email" in given and given.get("id") is None
+        return {**given, "id": _new_name()} if unnamed else given
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -91,9 +103,9 @@ async def show(context: Context, wanted: ShowCredits) -> CreditsAnswer:
 
 async def grant(context: Context, wanted: GrantCredits) -> GrantAnswer:
     """Add credits to an account, which is made if it is new. A repeat under an id adds nothing."""
-    email, grant_id = account_name(wanted.email), wanted.id or secrets.token_hex(8)
-    balance, made = await context.store.grant_once(email, wanted.amount, grant_id)
-    return {**await _credits(context, email, balance), "changed": made, "grantId": grant_id}
+    email = account_name(wanted.email)
+    balance, made = await context.store.grant_once(email, wanted.amount, wanted.id)
+    return {**await _credits(context, email, balance), "changed": made, "grantId": wanted.id}
 
 
 async def refund(context: Context, wanted: RefundCredits) -> RefundAnswer:
@@ -106,7 +118,8 @@ async def refund(context: Context, wanted: RefundCredits) -> RefundAnswer:
     else:
         assert wanted.email is not None, "the model demands it"
         assert wanted.amount is not None, "the model demands it"
-        email, refund_id = account_name(wanted.email), wanted.id or secrets.token_hex(8)
+        assert wanted.id is not None, "the model gives it one"
+        email, refund_id = account_name(wanted.email), wanted.id
         outcome = await context.store.refund_account(email, wanted.amount, refund_id, wanted.reason)
         changed = _was_made(outcome, f"the refund {refund_id}")
     found = await _credits(context, email, await context.store.balance(email))

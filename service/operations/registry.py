@@ -81,13 +81,29 @@ async def perform(context: Context, call: Call) -> Mapping[str, Any]:
         async with asyncio.timeout(operation.limit_s):
             answer = await operation.run(context, call.arguments)
     except TimeoutError as error:
-        raise TookTooLong(f"{operation.name} took longer than {operation.limit_s:g} s") from error
-    if operation.acts and not getattr(call.arguments, "dry_run", False):
+        if _is_act(call):  # it may have been done
+            given = call.arguments.model_dump(mode="json", by_alias=True)
+            await _note(context, call, {**given, "changed": True}, outcome="unknown")
+        raise TookTooLong(_late(call)) from error
+    if _is_act(call):
         await _note(context, call, answer)
     return answer
 
 
-async def _note(context: Context, call: Call, answer: Mapping[str, Any]) -> None:
+def _is_act(call: Call) -> bool:
+    return call.operation.acts and not getattr(call.arguments, "dry_run", False)
+
+
+def _late(call: Call) -> str:
+    late = f"{call.operation.name} took longer than {call.operation.limit_s:g} s"
+    if not _is_act(call):
+        return late
+    name = getattr(call.arguments, "id", None)
+    repeat = f"repeat it with the id {name}, under which it is done once" if name else "look first"
+    return f"{late}; whether it was done is not known: {repeat}"
+
+
+async def _note(context: Context, call: Call, answer: Mapping[str, Any], **more: str) -> None:
     """Note an act for good. It has been done: failing to note it does not fail it."""
     name, changed = call.operation.name, bool(answer["changed"])
     job_id = _job_of(answer)
@@ -98,7 +114,7 @@ async def _note(context: Context, call: Call, answer: Mapping[str, Any]) -> None
             secrets.token_hex(12),
             context.door,
             name,
-            call.operation.noted(call.arguments),
+            call.operation.noted(call.arguments) | more,
             changed=changed,
             job_id=job_id,
         )

@@ -6,10 +6,9 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import h11
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.web.limits import MAX_HEAD_BYTES
 
@@ -18,7 +17,19 @@ KEEP_ALIVE_S: Final = 75  # longer than a proxy's 60 s, so that the proxy closes
 MAX_CONNECTIONS: Final = 5_000
 BACKLOG: Final = 2_048
 HEAD_S: Final = 15.0  # a request's head must be there, and a rest that nobody reads be over
+MAX_AHEAD: Final = 8  # requests sent before the one in front of them is answered
 UNACKNOWLEDGED_S: Final = 90  # a peer that takes nothing for so long is gone, whatever it says
+
+
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
+_HEAD_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class _Refused(Exception):
+    """A head that the parser lets pass and we do not."""
 
 
 class _Server(uvicorn.Server):
@@ -29,14 +40,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Protocol(H11Protocol):
-    """uvicorn's HTTP, but it waits for a request only so long.
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP, but it waits for a request only so long and reads only so much of one.
 
     uvicorn bounds the time between two requests and no other: a client that never ends its
-    headers, or dribbles on after its answer, would keep its connection for ever.
+    headers, or dribbles on after its answer, would keep its connection for ever. Nor does its
+    parser bound a head, or how many requests are sent ahead of their answers; and it lets pass a
+    head without a Host, or with two.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _head_bytes: int | None = None  # of the head that is arriving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -44,19 +58,45 @@ class _Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._client_is_to_go_on():
-            self._wait_for_client()
-        else:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_head()
+                return
+        if self._is_unanswered():
             self._stop_waiting()
+        else:  # a head has begun, or a body goes on after its answer
+            self._wait_for_client()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value.strip(b" \t"))  # blanks around it are not the sender's
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        # The parser makes a 400 of whatever is raised here, and the connection ends.
+        if len(self.pipeline) >= MAX_AHEAD:
+            raise _Refused("requests are sent faster than answers are taken")
+        version = self.parser.get_http_version()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if version not in _VERSIONS or hosts > 1 or (hosts == 0 and version != "1.0"):
+            raise _Refused("what proxies could read in two ways is read in none")
+        super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def _client_is_to_go_on(self) -> bool:
-        """Whether a head has begun, or a body goes on after its answer."""
-        answered = self.cycle is None or self.cycle.response_complete
-        return answered and self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
+    def _is_unanswered(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
 
     def _wait_for_client(self) -> None:
         if self._deadline is None:
@@ -101,7 +141,6 @@ def new_server(app: Starlette, *, connections: int = MAX_CONNECTIONS) -> uvicorn
             app,
             http=_Protocol,
             ws="none",
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             proxy_headers=False,  # nothing here depends on who a header says the client is
             lifespan="off",
             log_config=None,

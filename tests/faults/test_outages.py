@@ -24,6 +24,7 @@ from tests.web.raw_fal import raw_fal
 from tests.world import World, eventually, open_world
 
 LOST: Final = 60
+BATCH_S: Final = 120.0  # for all of them; a few seconds on an idle machine
 SWEEPERS: Final = 8
 DUE: Final = 300
 
@@ -76,8 +77,8 @@ async def test_a_batch_that_fal_finished_while_we_were_down_is_finished_at_a_bou
     services = replace(world.runtime.services, fal=fal)
 
     async with running_reconciler(services, interval_s=600):
-        await eventually(lambda: none_in(world, "submitted"))
-    await eventually(lambda: none_in(world, "rendered"))
+        await eventually(lambda: none_in(world, "submitted"), BATCH_S)
+    await eventually(lambda: none_in(world, "rendered"), BATCH_S)
 
     assert fal.checks == LOST > SWEEP_BATCH, "more than one batch, each job asked about once"
     assert 1 < fal.most <= SWEEP_CONCURRENCY

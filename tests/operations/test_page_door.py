@@ -1,13 +1,17 @@
 """The HTTP door: who may pass, by token or by cookie, and what everybody else is told."""
 
+import asyncio
 import dataclasses
+import re
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from service.domain.errors import ServiceError
-from service.operations import registry
+from service.operations import money, registry
+from service.operations.base import Context
+from service.operations.money import GrantAnswer, GrantCredits
 from service.sandbox.object_store import ObjectStore
 from service.web.operating import MAX_BODY_BYTES
 from service.web.ops_sign_in import FAILURES, PERIOD_S, SESSION_S, OpsSignIn
@@ -199,6 +203,33 @@ async def test_an_operation_that_takes_too_long_is_ended(
     monkeypatch.setattr(registry, "OPERATIONS", MappingProxyType({"overview": hurried}))
     answer = await call(ops, "overview", BEARER)
     assert (answer.status_code, answer.json()["code"]) == (504, "took_too_long")
+
+
+async def test_an_act_that_takes_too_long_is_noted_and_names_what_it_can_be_repeated_under(
+    ops: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been done all the same: the repeat must not do it once more."""
+
+    async def stuck(context: Context, wanted: GrantCredits) -> GrantAnswer:
+        await money.grant(context, wanted)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    real = registry.OPERATIONS
+    late = dataclasses.replace(real["credits.grant"], run=stuck, limit_s=1.0)
+    monkeypatch.setattr(registry, "OPERATIONS", MappingProxyType({"credits.grant": late}))
+    order = {"email": "late@example.com", "amount": 7}
+    answer = await call(ops, "credits.grant", BEARER, json=order)
+    assert answer.status_code == 504
+    told = re.search(r"not known: repeat it with the id (\w+)", answer.json()["detail"])
+    assert told
+
+    monkeypatch.setattr(registry, "OPERATIONS", real)
+    repeated = await operate(ops, "credits.grant", **order, id=told[1])
+    assert (repeated["changed"], repeated["granted"]) == (False, 7)
+    noted = (await operate(ops, "operations.log", limit=2))["actions"]
+    assert [each["arguments"].get("outcome") for each in noted] == [None, "unknown"]
+    assert noted[1]["arguments"]["id"] == told[1]
 
 
 async def test_templates_are_loaded_listed_and_noted_by_name(ops: World) -> None:

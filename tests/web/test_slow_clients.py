@@ -68,7 +68,23 @@ async def test_a_second_head_on_a_connection_has_no_more_time(hasty: World) -> N
         writer.write(HEAD + b"\r\n")
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
         assert b"ok" in await reader.readuntil(b"}")
-        assert await dribbled_until_closed(reader, writer, b"G") == b""
+        writer.write(HEAD)
+        assert await dribbled_until_closed(reader, writer, b"X") == b""
+
+
+async def test_empty_lines_before_a_head_win_no_time(hasty: World) -> None:
+    async with connection(hasty) as (reader, writer):
+        writer.write(HEAD + b"\r\n")
+        assert b"ok" in await reader.readuntil(b"}")
+        assert await dribbled_until_closed(reader, writer, b"\r\n") == b""
+
+
+async def test_answers_are_not_to_be_collected_without_end(hasty: World) -> None:
+    async with connection(hasty) as (reader, writer), asyncio.timeout(BOUND_S):
+        writer.write((HEAD + b"\r\n") * 100)
+        said = await reader.read()
+    assert said.count(b"200 OK") <= serving.MAX_AHEAD + 1
+    assert b"400 Bad Request" in said
 
 
 async def test_a_body_that_goes_on_after_its_answer_is_cut_off(hasty: World) -> None:
@@ -91,7 +107,7 @@ async def test_a_connection_that_rests_between_requests_may_rest(hasty: World) -
 async def test_headers_are_bounded(hasty: World) -> None:
     async with connection(hasty) as (reader, writer), asyncio.timeout(BOUND_S):
         writer.write(HEAD + b"X-Long: " + b"y" * (2 * MAX_HEAD_BYTES))
-        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        assert (await reader.read()).startswith(b"HTTP/1.1 431")
 
 
 async def test_an_upgrade_is_not_offered(hasty: World) -> None:
