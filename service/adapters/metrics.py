@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +27,8 @@ from service.domain.job import FINAL, JobState
 from service.domain.pauses import Activity
 from service.domain.standing import Standing
 from service.ports.signals import LABELS, SILENT, Count, Level, Signal, Signals, Span, Timing
+
+M = TypeVar("M", Counter, Histogram)
 
 log = logging.getLogger(__name__)
 
@@ -100,20 +102,32 @@ class Metrics:
             )
             for each in Timing
         }
+        # By signal and labels, as a request counts several: to find one anew costs as much as
+        # all else about it.
+        self._counted: dict[tuple[object, ...], Counter] = {}
+        self._timed: dict[tuple[object, ...], Histogram] = {}
         self._levels: dict[Level, Gauge] = {}
         self._standing = _StandingCollector(read_standing)
         self.registry.register(self._standing)
         ProcessCollector(registry=self.registry)
 
     def count(self, what: Count, amount: float = 1, **labels: str) -> None:
-        if _fits(what, labels):
-            counter = self._counters[what]
-            (counter.labels(**labels) if labels else counter).inc(amount)
+        named = (what, *labels.items())
+        counter = self._counted.get(named)
+        if counter is None and _fits(what, labels):
+            counter = _labelled_one(self._counters[what], labels)
+            self._counted[named] = counter
+        if counter is not None:
+            counter.inc(amount)
 
     def observe(self, what: Timing, seconds: float, **labels: str) -> None:
-        if _fits(what, labels):
-            timing = self._timings[what]
-            (timing.labels(**labels) if labels else timing).observe(seconds)
+        named = (what, *labels.items())
+        timing = self._timed.get(named)
+        if timing is None and _fits(what, labels):
+            timing = _labelled_one(self._timings[what], labels)
+            self._timed[named] = timing
+        if timing is not None:
+            timing.observe(seconds)
 
     def level(self, what: Level, value: float, **labels: str) -> None:
         """A level that was never found is not shown: 0 would say that it was found bad."""
@@ -143,6 +157,10 @@ class Metrics:
         for values in KNOWN.get(what, ()):
             counter.labels(*values)
         return counter
+
+
+def _labelled_one(metric: M, labels: Mapping[str, str]) -> M:
+    return metric.labels(**labels) if labels else metric
 
 
 def _fits(what: Signal, labels: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from service.domain.errors import Lacks, NotAuthentic
@@ -78,6 +79,7 @@ def _mac(key: bytes, use: bytes, text: str) -> str:
     return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
+@lru_cache(maxsize=16)
 def derived_key(key: bytes, use: bytes) -> bytes:
     """The seal key of one use: what is sealed for one cannot pass for another."""
     return hmac.new(key, b"fal-video/" + use, hashlib.sha256).digest()

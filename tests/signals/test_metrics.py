@@ -171,7 +171,7 @@ async def test_routes_are_counted_by_their_pattern(world: World) -> None:
     """A path of a stranger's choosing makes no series of its own."""
     for path in ("/api/library/abc", "/api/library/def", "/nowhere/at/all", "/frontend/none.js"):
         await world.http.request("DELETE", path)
-    await world.http.request("BREW", "/api/credits")
+    await world.http.request("PROPFIND", "/api/credits")
     text = (await answered(world)).text
     assert 'code="401",method="DELETE",route="/api/library/{job_id}"' in text
     assert 'method="other"' in text

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from nacl.signing import VerifyKey
 
 from service.adapters.fal_signature import FRESH_FOR_S
 from service.domain.errors import NotAuthentic
@@ -229,3 +230,22 @@ async def test_the_verifier_passes_or_raises_not_authentic_and_nothing_else(
     assert headers == VECTOR
     assert body == VECTOR_BODY
     assert not signed.stale
+
+
+async def test_a_forged_delivery_is_held_against_each_key_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once the set has been fetched anew, and for as long as it is not to be fetched again."""
+    verifier = vector_verifier()
+    forged = VECTOR | {"x-fal-webhook-signature": "ab" * 64}
+    await refused(verifier, forged, VECTOR_BODY)
+    tried: list[bytes] = []
+    verify = VerifyKey.verify
+
+    def noted(key: VerifyKey, message: bytes, signature: bytes) -> bytes:
+        tried.append(message)
+        return verify(key, message, signature)
+
+    monkeypatch.setattr(VerifyKey, "verify", noted)
+    await refused(verifier, forged, VECTOR_BODY)
+    assert len(tried) == 1
