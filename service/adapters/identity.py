@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import jwt
 
+from service.adapters.surreal_codec import query_raw
 from service.adapters.surreal_errors import Thrown, unpack
 
 PREFIX: Final = "fal_video_"  # as the tables' permissions have it
@@ -113,7 +114,7 @@ class Identity:
     async def prove(self, sdk: Any) -> None:
         """Return if a connection may do all that the service does. Raises NotPermitted."""
         try:
-            unpack(await sdk.query_raw(PROOF, {}))
+            unpack(await query_raw(sdk, PROOF, {}))
         except Thrown as thrown:
             if str(thrown) != PERMITTED:
                 raise

@@ -1,8 +1,9 @@
 """SurrealDB behind one door: a pool, deadlines, reconnects, error classes, bounded retries.
 
 Every call is ONE statement (a `{ …; RETURN x }` block where several are needed), so that it is
-one transaction with one result on every engine. Only `query_raw` of the SDK is used, so that
-another SDK version can take its place. The reasons behind each guard were measured:
+one transaction with one result on every engine. Of the SDK only the calls are used that open a
+connection and send one message (surreal_codec.py), so that another version can take its place.
+The reasons behind each guard were measured:
 
 * mem:// loses updates when writes overlap, on every released version, so writes to an embedded
   engine go through one lock; the embedded engine belongs to one process anyway.

@@ -16,6 +16,7 @@ from typing import Any, Final
 from surrealdb import AsyncSurreal
 
 from service.adapters.identity import RENEW_AFTER_S, Identity
+from service.adapters.surreal_codec import query_raw
 from service.adapters.surreal_errors import (
     CannotWrite,
     Conflict,
@@ -79,9 +80,15 @@ class Connection:
         reader = getattr(self._sdk, "recv_task", None)
         return reader is None or not reader.done()
 
+    @property
+    def _is_good(self) -> bool:
+        return self.alive and time.monotonic() < self._renew_at
+
     async def ensure(self) -> Any:
+        if self._is_good:  # each call comes by here
+            return self._sdk
         async with self._opening:
-            if self.alive and time.monotonic() < self._renew_at:
+            if self._is_good:
                 return self._sdk
             if self._failed and time.monotonic() < self._failed[0] + REOPEN_PAUSE_S:
                 raise Unavailable(str(self._failed[1]))  # those who waited share the failure
@@ -153,7 +160,7 @@ class Connection:
         sdk = await self.ensure()
         if self._settings.embedded:
             timeout_s = None  # there is no network to lose an answer, and no second engine
-        task = asyncio.ensure_future(sdk.query_raw(statement, dict(params)))
+        task = asyncio.ensure_future(query_raw(sdk, statement, params))
         task.add_done_callback(observe)
         self.in_flight += 1
         try:

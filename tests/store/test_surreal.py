@@ -192,12 +192,12 @@ class Sdk:
         self.open = asyncio.Event()
         self.open.set()
 
-    async def query_raw(self, statement: str, params: Any) -> Any:
+    async def _send(self, message: Any, process: str, *, bypass: bool) -> Any:
         self.calls += 1
         self.running += 1
         try:
             await self.open.wait()
-            answer = await self._sdk.query_raw(statement, params)
+            answer = await self._sdk._send(message, process, bypass=bypass)
         finally:
             self.running -= 1
         if self.failures:
