@@ -5,12 +5,11 @@ answers at once.
 """
 
 import argparse
-import contextlib
 import gc
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 COMMANDS: Final = {
     "demo": "animate a real image end to end on this machine, with no account",
@@ -35,27 +34,10 @@ COMMANDS: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. 2 means that the command line or a setting is wrong."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with _imports():
-        parser = _parser(given[0] if given else None)
+    parser = _parser(given[0] if given else None)
     options = parser.parse_args(given)
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)
-
-
-@contextlib.contextmanager
-def _imports() -> Iterator[None]:
-    """Import quickly, and let no collection of garbage look at all of that again and again.
-
-    Without it each full collection of a web process stops every request for tens of milliseconds.
-    """
-    # httpx's own command line: rich, click and pygments, a tenth of a second of each start.
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-    gc.freeze()
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
@@ -66,10 +48,25 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary)
         if name == command:
-            module = importlib.import_module(f"service.commands.{name}")
+            module = _loaded(f"service.commands.{name}")
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
     return parser
+
+
+def _loaded(name: str) -> Any:
+    """Import quickly, and let no collection of garbage look at all of that again and again.
+
+    Without it each full collection of a web process stops every request for tens of milliseconds.
+    """
+    # httpx's own command line: rich, click and pygments, a tenth of a second of each start.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Who a user is: a JSON Web Token, signed with our secret or by an issuer's key set."""
 
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +13,8 @@ from service.adapters.key_set import Jwk, KeySet
 from service.domain.credits import account_name
 from service.domain.errors import SignInRequired
 
+REMEMBERED_S: Final = 30.0
+MAX_REMEMBERED: Final = 10_000
 LEEWAY_S: Final = 30  # clocks of issuer and service differ a little
 # Pinned: a token never chooses how it is checked. No symmetric algorithm with a public key set.
 _KEY_SET_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
@@ -36,14 +40,46 @@ class SignIn:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A token that was checked, by which keys, and until when nobody does so again (monotonic)."""
+
+    sign_in: SignIn
+    keys: Sequence[jwt.PyJWK] | None
+    until: float
+
+    def holds(self) -> bool:
+        ends = self.sign_in.expires_at
+        in_time = ends is None or time.time() < ends.timestamp() + LEEWAY_S
+        return in_time and time.monotonic() < self.until
+
+
 class Tokens:
-    """Checks tokens. Stateless but for the cached key set."""
+    """Checks tokens, and remembers for a moment those that passed: a page asks every second."""
 
     def __init__(self, settings: TokenSettings) -> None:
         self._settings = settings
+        self._passed: OrderedDict[str, _Passed] = OrderedDict()
 
     async def sign_in(self, token: str) -> SignIn:
         """Whose valid token this is. Raises SignInRequired, or Transient for keys."""
+        # Found to be good by keys that the issuer has replaced, it is looked at again.
+        keys = await self._current_keys()
+        passed = self._passed.get(token)
+        if passed is not None and passed.keys is keys and passed.holds():
+            return passed.sign_in
+        self._passed.pop(token, None)
+        sign_in = await self._checked(token)
+        keys = await self._current_keys()  # another set, if the token made us fetch one
+        self._passed[token] = _Passed(sign_in, keys, time.monotonic() + REMEMBERED_S)
+        if len(self._passed) > MAX_REMEMBERED:
+            self._passed.popitem(last=False)
+        return sign_in
+
+    async def _current_keys(self) -> Sequence[jwt.PyJWK] | None:
+        return await self._settings.keys.current() if self._settings.keys else None
+
+    async def _checked(self, token: str) -> SignIn:
         claims = await self._claims(token)
         email, expires = claims.get("email"), claims.get("exp")
         if not isinstance(email, str) or "@" not in email:

@@ -3,8 +3,9 @@
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from service.domain.credits import Balance, LedgerEntry
@@ -27,6 +28,7 @@ RENDERING_PERCENT: Final = 85  # reached when the expected render time is over
 RENDERED_PERCENT: Final = 90
 # A signed link stays good for at least half its life after a 304 sent the client back to it.
 LINK_RENEWALS: Final = 2
+LINKS: Final = 4_096  # kept; 0.5 kB each
 
 _TAG: Final = re.compile(r'"([0-9]{1,9})-[0-9a-f]{20}"')
 
@@ -47,12 +49,8 @@ def job_view(services: Services, job: Job) -> JobView:
         "previewUrl": services.source.shown(job.source_url)
         if job.state is JobState.RENDERED and job.source_url
         else None,
-        "url": services.bucket.url(job.object_key, services.policy.video_url_s)
-        if done and job.object_key
-        else None,
-        "thumbnailUrl": services.bucket.url(job.thumbnail_key, services.policy.video_url_s)
-        if done and job.thumbnail_key
-        else None,
+        "url": _link(services, job, job.object_key) if done else None,
+        "thumbnailUrl": _link(services, job, job.thumbnail_key) if done else None,
         "key": job.object_key if done else None,
         "credits": job.credits if done else None,
         "ifFinished": job.if_finished if not job.is_final else None,
@@ -68,11 +66,26 @@ def job_tag(services: Services, job: Job) -> str:
 
     A completed job's signed link is renewed while it is still good, so the tag changes then.
     """
-    renewal = 0
-    if job.state is JobState.READY:
-        renewal = int(job.read_at.timestamp() // (services.policy.video_url_s / LINK_RENEWALS))
+    renewal = _renewal(services, job) if job.state is JobState.READY else 0
     parts = f"{job.id} {job.version} {progress(job)} {eta_s(job)} {renewal}"
     return f'W/"{job.version}-{hashlib.sha256(parts.encode()).hexdigest()[:20]}"'
+
+
+def _renewal(services: Services, job: Job) -> int:
+    """Which of a link's renewals it is: the number of the half-life that the read was in."""
+    return int(job.read_at.timestamp() // (services.policy.video_url_s / LINK_RENEWALS))
+
+
+def _link(services: Services, job: Job, key: str | None) -> str | None:
+    if key is None:
+        return None
+    return _signed(services.bucket.url, key, services.policy.video_url_s, _renewal(services, job))
+
+
+@lru_cache(maxsize=LINKS)
+def _signed(sign: Callable[[str, int], str], key: str, valid_s: int, _renewal: int) -> str:
+    """One link for all reads until its renewal: signing it costs as much as reading the row."""
+    return sign(key, valid_s)
 
 
 def tagged_version(tags: str) -> int | None:

@@ -88,8 +88,9 @@ DROPS = [
     ),
     Drop(
         "record_delivery",
-        "IF (SELECT id FROM ONLY $entry) != NONE { RETURN false };",
+        "CREATE $entry SET",
         test_inbox.test_a_repeat_leaves_a_handled_delivery_handled,
+        "UPSERT $entry SET",
     ),
     Drop(
         "add_template",

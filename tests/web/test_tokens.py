@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -24,7 +25,7 @@ from service.sandbox.object_store import ObjectStore
 from tests.web.conftest import KNOWN_KEY
 from tests.web.forms import check_problem
 from tests.web.key_sets import Published
-from tests.world import SECRET, World, open_world
+from tests.world import SECRET, World, eventually, open_world
 from tests.world import token as made_by_world
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -183,6 +184,33 @@ async def test_a_rotated_key_is_fetched_within_the_same_call() -> None:
     assert (await tokens.sign_in(signed(OTHER_RSA, "RS256", "2"))).email
     await refused(tokens, signed(RSA, "RS256", "1"))
     assert published.asked == 2
+
+
+async def test_a_token_that_was_good_a_moment_ago_still_ends() -> None:
+    """What is remembered of it is not asked about its end alone."""
+    tokens, ends = by_secret(), int(time.time()) - LEEWAY_S + 2
+    token = signed(SECRET, "HS256", None, exp=ends)
+    assert (await tokens.sign_in(token)).expires_at == datetime.fromtimestamp(ends, UTC)
+
+    async def over() -> bool | None:
+        try:
+            await tokens.sign_in(token)
+        except SignInRequired:
+            return True
+        return None
+
+    await eventually(over)
+    assert time.time() >= ends + LEEWAY_S
+
+
+async def test_no_more_tokens_are_remembered_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.adapters.tokens.MAX_REMEMBERED", 3)
+    tokens = by_secret()
+    for number in range(10):
+        await tokens.sign_in(signed(SECRET, "HS256", None, jti=str(number)))
+    assert len(tokens._passed) == 3
 
 
 async def test_a_flood_of_unknown_key_ids_costs_two_fetches() -> None:

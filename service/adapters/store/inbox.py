@@ -2,24 +2,28 @@
 
 from service.adapters.rows import inbox_record, job_record, seconds, to_inbox_entry
 from service.adapters.store.base import QueryStore
+from service.adapters.surreal_errors import AlreadyExists
 from service.domain.errors import NotFound
 from service.domain.inbox import Delivery, InboxEntry
 
 
 class InboxStore(QueryStore):
     async def record_delivery(self, delivery: Delivery, *, grace_s: float) -> bool:
-        created = await self._write(
-            "record_delivery",
-            entry=inbox_record(delivery.entry_id),
-            job=job_record(delivery.job_id),
-            attempt=delivery.attempt,
-            request_id=delivery.request_id,
-            user_id=delivery.user_id,
-            body=delivery.body,
-            stale=delivery.stale,
-            grace=seconds(grace_s),
-        )
-        return bool(created)
+        try:
+            await self._write(
+                "record_delivery",
+                entry=inbox_record(delivery.entry_id),
+                job=job_record(delivery.job_id),
+                attempt=delivery.attempt,
+                request_id=delivery.request_id,
+                user_id=delivery.user_id,
+                body=delivery.body,
+                stale=delivery.stale,
+                grace=seconds(grace_s),
+            )
+        except AlreadyExists:
+            return False
+        return True
 
     async def take_delivery(self, entry_id: str, *, retry_in_s: float) -> InboxEntry | None:
         rows = await self._write(

@@ -1,0 +1,78 @@
+"""`python -m tests.bench [B1 B3 …] [--quick] [--out FOLDER]`: measure, print, and write a report."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from tests.bench import effort, report
+from tests.bench.effort import Effort
+from tests.bench.results import Result
+
+Bench = Callable[[Effort], Awaitable[list[Result]]]
+
+# Each has a function `measure`.
+MODULES: Final[Mapping[str, str]] = {
+    "B1": "ack",
+    "B2": "ack_latency",
+    "B3": "status",
+    "B4": "fal_calls",
+    "B5": "visible",
+    "B6": "finalise",
+    "B7": "memory",
+    "B8": "growth",
+    "B9": "killed",
+    "B10": "repeats",
+    "B11": "flooded",
+    "B12": "round_trips",
+    "B13": "processes",
+}
+OUT: Final = Path(".bench")
+
+log = logging.getLogger("bench")
+
+
+def bench(name: str) -> Bench:
+    measure: Bench = import_module(f"tests.bench.{MODULES[name]}").measure
+    return measure
+
+
+async def run(names: Sequence[str], *, quick: bool) -> list[Result]:
+    """Every result, one bench after another: they would be in each other's way."""
+    results = []
+    for name in names:
+        log.info("%s %s", name, MODULES[name])
+        with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
+            made = effort.quick(Path(folder)) if quick else effort.full(Path(folder))
+            results += await bench(name)(made)
+        for each in results:
+            if each.bench == name:
+                verdict = "met" if each.met else "MISSED"
+                log.info("  %s: %.3g, wanted %s: %s", each.what, each.value, each.wanted, verdict)
+    return results
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="B", help="which; all where none is named")
+    parser.add_argument("--quick", action="store_true", help="see that it runs; no figures")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the report")
+    asked = parser.parse_args(argv)
+    unknown = [each for each in asked.names if each not in MODULES]
+    if unknown:
+        parser.error(f"there is no bench {', '.join(unknown)}; there are {', '.join(MODULES)}")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    results = asyncio.run(run(asked.names or list(MODULES), quick=asked.quick))
+    report.write(asked.out, results)
+    sys.stdout.write(report.markdown(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
