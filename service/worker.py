@@ -8,8 +8,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from service.domain.errors import Transient
@@ -29,7 +29,8 @@ from service.ports.signals import Count
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT: Final = 1_000  # nudges; beyond it the sweep is the better scheduler
-LIGHT_WORKERS: Final = 8  # submissions and deliveries: one call each, mostly waiting
+DELIVERY_WORKERS: Final = 8  # a few calls to the database each
+LIGHT_WORKERS: Final = 8  # submissions and the like: one call each, mostly waiting
 HEAVY_WORKERS: Final = 4  # transfers: each holds up to four parts of 8 MiB
 IDLE_WORKERS: Final = 1  # thumbnails: a decoder each, and nobody waits for one
 # A sweep that has moved nothing by then hangs: an item takes 120 s at most, four tries of 30 s.
@@ -49,15 +50,27 @@ class Nudges:
     """The queues between those who learn of work and the worker; implements ports.Nudge."""
 
     def __init__(self) -> None:
+        self.deliveries: Queue = asyncio.Queue(QUEUE_LIMIT)
         self.light: Queue = asyncio.Queue(QUEUE_LIMIT)
         self.heavy: Queue = asyncio.Queue(QUEUE_LIMIT)
         self.idle: Queue = asyncio.Queue(QUEUE_LIMIT)
+        self._arriving = 0
+        self._turn = asyncio.Lock()
+
+    @contextmanager
+    def arrival(self) -> Iterator[None]:
+        """A delivery is being recorded, and fal's call waits for that."""
+        self._arriving += 1
+        try:
+            yield
+        finally:
+            self._arriving -= 1
 
     def submission(self, job_id: str) -> None:
         _put(self.light, "job_id", job_id, lambda services, name, _: send(services, name))
 
     def delivery(self, entry_id: str) -> None:
-        _put(self.light, "entry_id", entry_id, lambda services, name, _: handle(services, name))
+        _put(self.deliveries, "entry_id", entry_id, self._handle)
 
     def finalisation(self, job_id: str) -> None:
         _put(self.heavy, "job_id", job_id, finalise)
@@ -71,8 +84,17 @@ class Nudges:
     def afterwards(self, job_id: str) -> None:
         _put(self.idle, "job_id", job_id, lambda services, name, _: afterwards(services, name))
 
+    async def _handle(self, services: Services, entry_id: str, _: str) -> None:
+        """One at a time while more arrive: in a burst, recording comes first."""
+        if not self._arriving:
+            await handle(services, entry_id)
+            return
+        async with self._turn:
+            await handle(services, entry_id)
+
     async def quiet(self) -> None:
         """Return once everything nudged so far is done: light work nudges heavy, that idle."""
+        await self.deliveries.join()
         await self.light.join()
         await self.heavy.join()
         await self.idle.join()
@@ -91,10 +113,15 @@ async def running_worker(services: Services, nudges: Nudges, holder: str) -> Asy
 
     What is idle work is dropped: a thumbnail that is half made is begun anew elsewhere.
     """
-    queues = ((nudges.light, LIGHT_WORKERS), (nudges.heavy, HEAVY_WORKERS))
-    light, heavy, idle = (
+    crews = (
+        (nudges.deliveries, DELIVERY_WORKERS),
+        (nudges.light, LIGHT_WORKERS),
+        (nudges.heavy, HEAVY_WORKERS),
+        (nudges.idle, IDLE_WORKERS),
+    )
+    deliveries, light, heavy, idle = (
         [asyncio.create_task(_work(services, queue, holder)) for _ in range(count)]
-        for queue, count in (*queues, (nudges.idle, IDLE_WORKERS))
+        for queue, count in crews
     )
     try:
         yield
@@ -102,10 +129,11 @@ async def running_worker(services: Services, nudges: Nudges, holder: str) -> Asy
         await _end([*heavy, *idle])
         try:
             async with asyncio.timeout(DRAIN_S):
+                await nudges.deliveries.join()
                 await nudges.light.join()
         except TimeoutError:
             log.warning("stopped with work undone: the sweep of another process finds it")
-        await _end(light)
+        await _end([*deliveries, *light])
 
 
 class Pulse:

@@ -152,7 +152,8 @@ async def receive_delivery(request: Request) -> Response:
         except TooLarge:
             await hint(runtime.services, token)
             raise
-        created = await receive(runtime.services, token, request.headers, body)
+        with runtime.nudges.arrival():
+            created = await receive(runtime.services, token, request.headers, body)
     answer: Recorded = {"recorded": True, "repeated": not created}
     return JSONResponse(answer)
 

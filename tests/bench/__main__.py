@@ -1,4 +1,4 @@
-"""`python -m tests.bench [B1 B3 …] [--quick] [--out FOLDER]`: measure, print, and write a report."""
+"""`python -m tests.bench [B1 B3 …] [--quick] [--out FOLDER]`: measure, print, write a report."""
 
 import argparse
 import asyncio

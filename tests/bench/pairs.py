@@ -15,7 +15,7 @@ async def in_turns(ways: Mapping[str, Way], *, pairs: int) -> dict[str, list[flo
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(pairs + 1):
-        names = list(ways) if number % 2 else list(reversed(ways))
+        names = list(ways) if number % 2 else list(ways)[::-1]
         for name in names:
             value = await ways[name]()
             if number:
@@ -24,5 +24,7 @@ async def in_turns(ways: Mapping[str, Way], *, pairs: int) -> dict[str, list[flo
     return found
 
 
-def paired(found: Mapping[str, Sequence[float]], ours: str, theirs: str) -> list[tuple[float, float]]:
+def paired(
+    found: Mapping[str, Sequence[float]], ours: str, theirs: str
+) -> list[tuple[float, float]]:
     return list(zip(found[ours], found[theirs], strict=True))

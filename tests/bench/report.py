@@ -57,19 +57,20 @@ def plot(results: Sequence[Result]) -> str:
     height = ROW * (len(results) + 2)
     line = LABEL + SPAN / MOST
     rows = [_row(number, each) for number, each in enumerate(results, start=1)]
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-            f'font-family="sans-serif" font-size="12">',
-            f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-            *rows,
-            f'<line x1="{line:.0f}" x2="{line:.0f}" y1="{ROW // 2}" y2="{height - ROW}" '
-            f'stroke="#222" stroke-dasharray="4 3"/>',
-            f'<text x="{line:.0f}" y="{height - 9}" text-anchor="middle">the target; '
-            f"longer is better</text>",
-            "</svg>\n",
-        ]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        f'font-family="sans-serif" font-size="12">'
     )
+    paper = f'<rect width="{WIDTH}" height="{height}" fill="white"/>'
+    target = (
+        f'<line x1="{line:.0f}" x2="{line:.0f}" y1="{ROW // 2}" y2="{height - ROW}" '
+        f'stroke="#222" stroke-dasharray="4 3"/>'
+    )
+    legend = (
+        f'<text x="{line:.0f}" y="{height - 9}" text-anchor="middle">the target; '
+        f"longer is better</text>"
+    )
+    return "\n".join([head, paper, *rows, target, legend, "</svg>\n"])
 
 
 def _row(number: int, result: Result) -> str:

@@ -16,7 +16,7 @@ from service.worker import Nudges, Queue
 
 @contextlib.asynccontextmanager
 async def resting_worker(services: Services, nudges: Nudges, holder: str) -> AsyncIterator[None]:
-    queues = (nudges.light, nudges.heavy, nudges.idle)
+    queues = (nudges.deliveries, nudges.light, nudges.heavy, nudges.idle)
     tasks = [asyncio.create_task(_forget(each)) for each in queues]
     try:
         yield

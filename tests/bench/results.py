@@ -106,6 +106,6 @@ def figure(value: float) -> str:
     """Three digits that count."""
     if value == 0:
         return "0"
-    if abs(value) >= 100:  # noqa: PLR2004 - where three digits end before the point
+    if abs(value) >= 100:  # three digits end before the point
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -1,6 +1,7 @@
 """wrk, as the closed load: so many connections, each with one request at a time."""
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ async def rate(
     script: Path | None = None,
 ) -> float:
     """Answered requests a second, of GETs or what a Lua script makes. Raises BadLoad."""
-    command = [program("wrk"), "-t1", f"-c{connections}", f"-d{seconds:g}s"]
+    command = [program("wrk"), "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s"]
     for name, value in (headers or {}).items():
         command += ["-H", f"{name}: {value}"]
     if script is not None:

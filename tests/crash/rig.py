@@ -255,7 +255,12 @@ class Simulated:
     async def _bury(self) -> None:
         _, left = await asyncio.wait(self._all(), timeout=BOUND_S)
         assert not left, f"a dead process goes on: {left}"
-        for queue in (self._nudges.light, self._nudges.heavy, self._nudges.idle):
+        for queue in (
+            self._nudges.deliveries,
+            self._nudges.light,
+            self._nudges.heavy,
+            self._nudges.idle,
+        ):
             while not queue.empty():
                 queue.get_nowait()
                 queue.task_done()

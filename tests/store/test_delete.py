@@ -394,6 +394,18 @@ async def test_what_can_be_done_about_is_what_is_found(store: SurrealStore) -> N
     assert await store.count_jobs(OWNER) == len(mine) - 1
 
 
+@pytest.mark.overlapping
+async def test_a_deleted_job_hides_no_other_of_its_closed_account(store: SurrealStore) -> None:
+    """3.0.2 counts what a LIMIT allows before it tries a condition that is not the index's own."""
+    older, newer = [await job_in(store, JobState.READY) for _ in range(2)]
+    await store.begin_delete(older.id)
+    await store.close_account(OWNER)
+    assert await closing(store, 1) == {newer.id}
+    assert (await store.due_removals(9)).accounts == ()
+    await make_due(store)
+    assert (await store.due_removals(9)).accounts == (OWNER,)
+
+
 async def test_a_closed_account_is_due_until_no_job_of_it_is_left(store: SurrealStore) -> None:
     waiting = await job_in(store, JobState.RENDERED)
     await job_in(store, JobState.READY, email="ben@example.com")
