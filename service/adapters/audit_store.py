@@ -10,7 +10,6 @@ from service.adapters.rows import (
     Row,
     account_record,
     job_record,
-    maybe_moment,
     rows_after,
     state_names,
 )
@@ -121,7 +120,7 @@ def to_audit_job(row: Row) -> AuditJob:
         status=Status(row["status"]),
         credits=row["credits"],
         parked=row["parked"],
-        due=maybe_moment(row.get("due")),
+        due=row.get("due"),
         taken_over=row["taken_over"],
         has_error=row.get("error") is not None,
         object_key=row.get("object_key"),
@@ -131,6 +130,6 @@ def to_audit_job(row: Row) -> AuditJob:
         settled_credits=settlement["credits"] if settlement else None,
         library_key=row.get("library_key"),
         deleted=row.get("deleted_at") is not None,
-        purge_due=maybe_moment(row.get("purge_due")),
+        purge_due=row.get("purge_due"),
         purged=row.get("purged_at") is not None,
     )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.adapters.rows import Row, maybe_moment, moment, to_job, to_ledger_entry
+from service.adapters.rows import Row, to_job, to_ledger_entry
 from service.domain.errors import Transient
 from service.domain.job import Job, JobState
 from service.domain.operators import (
@@ -20,7 +20,7 @@ _MOMENTS: Final = tuple(Moments.__dataclass_fields__)
 
 def to_totals(row: Row) -> Totals:
     return Totals(
-        at=moment(row["at"]),
+        at=row["at"],
         states={JobState(name): count or 0 for name, count in row["states"]},
         written_off=row["written_off"],
     )
@@ -35,9 +35,9 @@ def to_delivery_facts(row: Row) -> DeliveryFacts:
         size=row["size"],
         stale=row["stale"],
         attempts=row["attempts"],
-        received_at=moment(row["received_at"]),
-        handled_at=maybe_moment(row.get("handled_at")),
-        due=maybe_moment(row.get("due")),
+        received_at=row["received_at"],
+        handled_at=row.get("handled_at"),
+        due=row.get("due"),
         outcome=row.get("outcome"),
         parked=row["parked"],
     )
@@ -45,7 +45,7 @@ def to_delivery_facts(row: Row) -> DeliveryFacts:
 
 def to_action(row: Row) -> Action:
     return Action(
-        at=moment(row["at"]),
+        at=row["at"],
         door=Door(row["door"]),
         name=row["name"],
         arguments=row["arguments"],
@@ -59,7 +59,7 @@ def to_job_record(found: Row) -> JobRecord:
     since = found.get("in_library")
     return JobRecord(
         job=_job(row),
-        moments=Moments(**{name: maybe_moment(row.get(name)) for name in _MOMENTS}),
+        moments=Moments(**{name: row.get(name) for name in _MOMENTS}),
         taken_over=row["taken_over"],
         lease_holder=row.get("lease_holder"),
         payload_kept=row.get("payload_kept"),
@@ -67,9 +67,9 @@ def to_job_record(found: Row) -> JobRecord:
         requests=list(found["requests"]),
         ledger=[to_ledger_entry(each) for each in found["ledger"]],
         write_offs=[_write_off(each) for each in found["write_offs"]],
-        forgotten={str(each["id"].id): moment(each["at"]) for each in found["forgotten"]},
+        forgotten={str(each["id"].id): each["at"] for each in found["forgotten"]},
         late_job=str(found["late"].id) if found.get("late") else None,
-        in_library_since=moment(since) if since else None,
+        in_library_since=since or None,
         actions=[to_action(each) for each in found["actions"]],
     )
 
@@ -86,5 +86,5 @@ def _write_off(row: Row) -> NotedWriteOff:
         request_id=row["request_id"],
         reason=row["reason"],
         credits=row["credits"],
-        at=moment(row["at"]),
+        at=row["at"],
     )

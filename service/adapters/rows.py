@@ -1,7 +1,6 @@
 """Rows and record ids as the domain's values, and the other way round."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from surrealdb import Range, RecordID
@@ -111,15 +110,6 @@ def seconds(duration_s: float) -> str:
     return f"{round(duration_s * 1000)}ms"
 
 
-def moment(value: datetime) -> datetime:
-    """A plain datetime: the SDK's subclass does not compare or print like one everywhere."""
-    return datetime.fromtimestamp(value.timestamp(), UTC)
-
-
-def maybe_moment(value: datetime | None) -> datetime | None:
-    return None if value is None else moment(value)
-
-
 def to_balance(row: Row) -> Balance:
     return Balance(
         available=row["available"],
@@ -135,7 +125,7 @@ def to_ledger_entry(row: Row) -> LedgerEntry:
         kind=EntryKind(row["kind"]),
         credits=row["credits"],
         job_id=str(row["job"].id) if row.get("job") else None,
-        at=moment(row["at"]),
+        at=row["at"],
         reason=row.get("reason"),
     )
 
@@ -199,17 +189,17 @@ def to_job(row: Row) -> Job:
         cancel_accepted=row.get("cancel_accepted_at") is not None,
         recovers=str(row["recovers"].id) if row.get("recovers") else None,
         last_problem=row.get("last_problem"),
-        deleted_at=maybe_moment(row.get("deleted_at")),
+        deleted_at=row.get("deleted_at"),
         purge_attempts=row.get("purge_attempts") or 0,
-        due=maybe_moment(row.get("due")),
+        due=row.get("due"),
         version=row["version"],
-        created_at=moment(row["created_at"]),
-        updated_at=moment(row["updated_at"]),
-        attempted_at=maybe_moment(row.get("attempted_at")),
-        submitted_at=maybe_moment(row.get("submitted_at")),
-        rendered_at=maybe_moment(row.get("rendered_at")),
-        finished_at=maybe_moment(row.get("finished_at")),
-        read_at=moment(row["read_at"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        attempted_at=row.get("attempted_at"),
+        submitted_at=row.get("submitted_at"),
+        rendered_at=row.get("rendered_at"),
+        finished_at=row.get("finished_at"),
+        read_at=row["read_at"],
     )
 
 
@@ -233,12 +223,12 @@ def to_inbox_entry(row: Row) -> InboxEntry:
         body=bytes(row["body"]),
         stale=row["stale"],
         attempts=row["attempts"],
-        received_at=moment(row["received_at"]),
-        handled_at=maybe_moment(row.get("handled_at")),
+        received_at=row["received_at"],
+        handled_at=row.get("handled_at"),
         outcome=row.get("outcome"),
         parked=row["parked"],
-        due=maybe_moment(row.get("due")),
-        taken_at=maybe_moment(row.get("taken_at")),
+        due=row.get("due"),
+        taken_at=row.get("taken_at"),
     )
 
 
@@ -246,8 +236,8 @@ def to_pause(row: Row) -> Pause:
     return Pause(
         activity=Activity(row["id"].id),
         reason=row["reason"],
-        since=moment(row["since"]),
-        until=moment(row["until"]),
+        since=row["since"],
+        until=row["until"],
         shut=row["shut"],
         failures=row["failures"],
         manual=bool(row.get("manual")),

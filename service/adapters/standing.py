@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Final
 
 from service.adapters.queries import load_queries
-from service.adapters.rows import Row, maybe_moment, seconds
+from service.adapters.rows import Row, seconds
 from service.adapters.surreal import Database
 from service.domain.job import JobState
 from service.domain.pauses import Activity
@@ -71,7 +71,7 @@ def to_standing(row: Row) -> Standing:
 
 
 def _to_last_audit(row: Row | None) -> LastAudit | None:
-    at = maybe_moment(row["at"]) if row else None
+    at = row["at"] if row else None
     if row is None or at is None:
         return None
     return LastAudit(
