@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 QUEUE_LIMIT: Final = 1_000  # nudges; beyond it the sweep is the better scheduler
 DELIVERY_WORKERS: Final = 8  # a few calls to the database each
 LIGHT_WORKERS: Final = 8  # submissions and the like: one call each, mostly waiting
-HEAVY_WORKERS: Final = 4  # transfers: each holds up to four parts of 8 MiB
+HEAVY_WORKERS: Final = 4  # transfers: each holds up to three parts of 5 MiB
 IDLE_WORKERS: Final = 1  # thumbnails: a decoder each, and nobody waits for one
 # A sweep that has moved nothing by then hangs: an item takes 120 s at most, four tries of 30 s.
 STUCK_INTERVALS: Final = 10

@@ -1,5 +1,6 @@
 """The object store: Cloudflare R2, or anything else that speaks S3, behind ports.Bucket."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator
@@ -111,6 +112,14 @@ def _config(settings: BucketSettings, limits: StorageLimits) -> AioConfig:
     )
 
 
+class _Present(Exception):
+    """The job's object is there already."""
+
+    def __init__(self, stored: StoredObject) -> None:
+        self.stored = stored
+        super().__init__(stored.key)
+
+
 class R2Bucket:
     """ports.Bucket. All failures of the store are Transient: see s3_calls.StorageFailed."""
 
@@ -152,9 +161,6 @@ class R2Bucket:
                 yield chunk
 
     async def put_video(self, key: str, job_id: str, download: Download) -> StoredObject:
-        existing = await self.find_video(key, job_id)
-        if existing is not None:
-            return existing
         target = Target(
             bucket=self._bucket,
             key=key,
@@ -163,14 +169,29 @@ class R2Bucket:
             cache_control=CACHE_CONTROL,
             content_disposition=f'attachment; filename="{job_id}.mp4"',
         )
+        # Side by side with the download, whose end is later: asking first would delay every video,
+        # and whoever has been silent for a while needs a new connection to the store anyway.
+        looking = asyncio.create_task(self._check_absent(key, job_id))
         try:
-            written = await self._uploader.upload(target, download.chunks(), download.size)
+            written = await self._uploader.upload(
+                target, download.chunks(), download.size, allowed=looking
+            )
+        except _Present as present:
+            return present.stored
         except NotWritten as unconfirmed:
             found = await self._find(key, job_id, unconfirmed.written)
             if found is None:
                 raise unconfirmed.failure from None
             return found
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
         return StoredObject(key=key, size=written.size, sha256=written.sha256)
+
+    async def _check_absent(self, key: str, job_id: str) -> None:
+        """Raises _Present for an object that this job wrote, or ObjectConflict."""
+        if existing := await self.find_video(key, job_id):
+            raise _Present(existing)
 
     async def find_video(self, key: str, job_id: str) -> StoredObject | None:
         """As ports.Bucket says. A multipart object is read back: its metadata knows no hash."""

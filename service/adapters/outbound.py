@@ -20,6 +20,7 @@ import certifi
 import httpcore
 import httpx
 
+from service.adapters.outbound_stream import Backend
 from service.domain.errors import SourceRefused
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
@@ -84,6 +85,9 @@ class DownloadLimits:
     max_reconnects: int = 4
     # Doubles with each reconnect: 0.5, 1, 2, 4 s.
     reconnect_pause_s: float = 0.5
+    # From so much on, the rest of a body is read past HTTP's layers, each of which copies it. The
+    # connection ends with the body then, which for less would cost more than it saves.
+    read_directly_from_bytes: int = 8 * 1024**2
     # Downloads at once; the caller queues for a connection beyond it.
     max_connections: int = 32
 
@@ -181,7 +185,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     ) -> None:
         self._policy = policy
         self._resolve = resolve
-        self._inner = inner or httpcore.AnyIOBackend()
+        self._inner = inner or Backend()
 
     async def connect_tcp(
         self,

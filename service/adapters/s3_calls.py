@@ -37,10 +37,11 @@ STATUSES_TO_SEND_AGAIN: Final = frozenset(
 class StorageLimits:
     """What a transfer may hold in memory, and how long it waits for the store."""
 
-    # Up to here one PutObject, atomic and with nothing to clean up; most clips are smaller.
-    single_put_bytes: int = 16 * MIB
+    # Up to here one PutObject, atomic and with nothing to clean up; most clips are smaller. It is
+    # held whole, as three parts are: a transfer is to stay below 16 MiB.
+    single_put_bytes: int = 12 * MIB
     # Measured: larger parts cost memory and gain nothing. R2 wants 5 MiB or more, all equal.
-    part_bytes: int = 8 * MIB
+    part_bytes: int = 5 * MIB
     # Two fill a loopback link; the third covers a real one's round trips.
     parts_at_once: int = 3
     # Five jobs' parts, and some for look-ups.
@@ -48,7 +49,7 @@ class StorageLimits:
     attempts: int = 4
     # R2 allows one write a second per key and says 429 below that. Doubles: 1, 2, 4 s.
     retry_pause_s: float = 1.0
-    # Per attempt. An upload may take this long: 8 MiB at 70 kB/s. No read or write timeout of
+    # Per attempt. An upload may take this long: 12 MiB at 105 kB/s. No read or write timeout of
     # aiohttp or botocore sees a peer that stops reading, so this is what ends such a call.
     upload_timeout_s: float = 120.0
     call_timeout_s: float = 30.0

@@ -6,12 +6,12 @@ size (R2 refuses them), and cancelling it leaves tasks and an unfinished upload 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from service.adapters.s3_calls import StorageFailed, StorageLimits, call
-from service.adapters.s3_parts import Part, PartReader
+from service.adapters.s3_parts import Hashers, Part, PartReader, content_md5
 from service.domain.errors import Transient
 
 if TYPE_CHECKING:
@@ -54,27 +54,37 @@ class Uploader:
     def __init__(self, s3: "S3Client", limits: StorageLimits) -> None:
         self._s3 = s3
         self._limits = limits
+        self._hashers = Hashers()
 
     async def upload(
-        self, target: Target, chunks: AsyncIterator[bytes], size: int | None
+        self,
+        target: Target,
+        chunks: AsyncIterator[bytes],
+        size: int | None,
+        *,
+        allowed: Awaitable[None] | None = None,
     ) -> Written:
         """Store the stream. Nothing is sent before two parts, or all of it, have been read.
 
-        Raises NotWritten when the store does not confirm the last step, StorageFailed when it
-        fails before that, and what `chunks` raises; then no object and no unfinished upload of
-        ours is left (if even aborting fails, the error says so in a note).
+        Nor before `allowed` has been waited for, whose error ends it. Raises NotWritten when the
+        store does not confirm the last step, StorageFailed when it fails before that, and what
+        `chunks` raises; then no object and no unfinished upload of ours is left (if even aborting
+        fails, the error says so in a note).
         """
         small = size is not None and size <= self._limits.single_put_bytes
         part_bytes = self._limits.single_put_bytes if small else self._limits.part_bytes
-        reader = PartReader(chunks, part_bytes)
-        head = await reader.head()
-        if len(head) > 1:
-            return await _Multipart(self._s3, self._limits, target).upload(head, reader, size)
-        _check_total(reader, size)
-        return await self._put_whole(target, head[0], reader.sha256)
+        with self._hashers.reading(chunks, part_bytes) as reader:
+            head = await reader.head()
+            if allowed is not None:
+                await allowed
+            if len(head) > 1:
+                return await _Multipart(self._s3, self._limits, target).upload(head, reader, size)
+            _check_total(reader, size)
+            return await self._put_whole(target, head[0], await reader.sha256())
 
     async def _put_whole(self, target: Target, part: Part, sha256: str) -> Written:
-        written = Written(size=part.size, sha256=sha256, etag=part.md5.hex())
+        md5 = await part.md5
+        written = Written(size=part.size, sha256=sha256, etag=md5.hex())
         try:
             answer = await call(
                 self._limits,
@@ -83,7 +93,7 @@ class Uploader:
                     Bucket=target.bucket,
                     Key=target.key,
                     Body=part.body(),
-                    ContentMD5=part.content_md5,
+                    ContentMD5=content_md5(md5),
                     ContentType=target.content_type,
                     CacheControl=target.cache_control,
                     ContentDisposition=target.content_disposition,
@@ -155,6 +165,7 @@ class _Multipart:
             raise _first(group) from None
 
     async def _send_part(self, number: int, part: Part, free: asyncio.Semaphore) -> None:
+        md5 = await part.md5
         answer = await call(
             self._limits,
             "UploadPart",
@@ -164,18 +175,18 @@ class _Multipart:
                 UploadId=self._upload_id,
                 PartNumber=number,
                 Body=part.body(),
-                ContentMD5=part.content_md5,
+                ContentMD5=content_md5(md5),
             ),
             timeout_s=self._limits.upload_timeout_s,
         )
-        self._sent[number] = part.md5
+        self._sent[number] = md5
         self._etags[number] = answer["ETag"]
         free.release()
 
     async def _complete(self, reader: PartReader) -> Written:
         digests = b"".join(self._sent[number] for number in sorted(self._sent))
         etag = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(self._sent)}"
-        written = Written(size=reader.size, sha256=reader.sha256, etag=etag)
+        written = Written(size=reader.size, sha256=await reader.sha256(), etag=etag)
         try:
             answer = await call(
                 self._limits,

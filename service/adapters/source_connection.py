@@ -3,9 +3,11 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+import httpcore
 import httpx
 
 from service.adapters.outbound import DownloadLimits, OutboundPolicy, check_url
@@ -40,6 +42,7 @@ class SourceConnection:
         self._url = url
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
+        self._rest: _Rest | None = None
         self._etag: str | None = None
         self.size: int | None = None
         self.delimited = False
@@ -65,14 +68,18 @@ class SourceConnection:
         Raises httpx.TransportError when the connection broke, whatever was still to come.
         """
         assert self._body is not None, "opened first"
-        chunk = await anext(self._body, None)
+        if self._rest is not None:
+            chunk = await self._rest.read(self._limits.idle_timeout_s)
+        else:
+            chunk = await anext(self._body, None)
+            self._rest = _rest(self._response, chunk, self._limits.read_directly_from_bytes)
         if chunk is None and self.size is not None and received < self.size:
             raise httpx.RemoteProtocolError("the body ended early")
         return chunk
 
     async def close(self) -> None:
         """Drop the answer; a repeat does nothing."""
-        response, self._response, self._body = self._response, None, None
+        response, self._response, self._body, self._rest = self._response, None, None, None
         if response is not None:
             await response.aclose()
 
@@ -134,6 +141,41 @@ class SourceConnection:
         told = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if told is None or (int(told[1]), int(told[2])) != (received, self.size):
             raise Transient("the source resumed at another place than asked")
+
+
+@dataclass(slots=True)
+class _Rest:
+    """The bytes that are left of a body, straight from its connection."""
+
+    stream: httpcore.AsyncNetworkStream
+    left: int
+
+    async def read(self, timeout_s: float) -> bytes | None:
+        """What has come; None at the end. Raises httpx.TransportError when it ended early."""
+        if not self.left:
+            return None
+        try:
+            chunk = await self.stream.read(self.left, timeout_s)
+        except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+            raise httpx.ReadError(type(error).__name__) from error
+        if not chunk:
+            raise httpx.RemoteProtocolError("the body ended early")
+        chunk = chunk[: self.left]  # what follows a body is not of it
+        self.left -= len(chunk)
+        return chunk
+
+
+def _rest(response: httpx.Response | None, first: bytes | None, least: int) -> _Rest | None:
+    """What follows the first piece, if its length alone says where it ends, and is `least`.
+
+    The first piece is all that HTTP's layers had read ahead.
+    """
+    if response is None or first is None or "Transfer-Encoding" in response.headers:
+        return None
+    left = int(response.headers.get("Content-Length", 0)) - len(first)
+    if left < least:
+        return None
+    return _Rest(response.extensions["network_stream"], left)
 
 
 def _refusal(status: int) -> SourceGone | Transient:

@@ -22,7 +22,7 @@ class Handling:
     most: int = 0
     done: list[str] = field(default_factory=list)
 
-    async def __call__(self, _: Services, entry_id: str) -> bool:
+    async def __call__(self, _services: Services, entry_id: str) -> bool:
         self.now += 1
         self.most = max(self.most, self.now)
         for _ in range(20):  # let every other worker begin that may

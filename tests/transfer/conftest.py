@@ -34,6 +34,7 @@ DOWNLOADS = DownloadLimits(
     total_timeout_s=20,
     max_reconnects=3,
     reconnect_pause_s=0.001,
+    read_directly_from_bytes=MIB,
 )
 # Only for a sender that falls silent: a busy machine is slow too.
 IMPATIENT = replace(DOWNLOADS, answer_timeout_s=0.5, idle_timeout_s=0.3, rate_window_s=0.2)
@@ -157,6 +158,13 @@ async def _source(limits: DownloadLimits) -> AsyncIterator[HttpVideoSource]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def source() -> AsyncIterator[HttpVideoSource]:
     async with _source(DOWNLOADS) as source:
+        yield source
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def layered_source() -> AsyncIterator[HttpVideoSource]:
+    """It reads whole bodies through HTTP's layers, however long they are."""
+    async with _source(replace(DOWNLOADS, read_directly_from_bytes=2**40)) as source:
         yield source
 
 

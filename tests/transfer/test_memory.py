@@ -22,7 +22,7 @@ server.start()
 print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
 """
-PARTS_IN_FLIGHT = 3 * 8 * MIB
+PARTS_IN_FLIGHT = 3 * 5 * MIB
 OVERHEAD = 24 * MIB  # socket buffers, a part being cut, the allocator's slack
 
 

@@ -201,15 +201,41 @@ async def test_a_chunked_body_has_no_size_but_an_end(
         await download(source, cdn.url(handler(b"")))  # type: ignore[arg-type]
 
 
+@pytest.fixture(params=["source", "layered_source"], ids=["directly", "through the layers"])
+def either_source(request: pytest.FixtureRequest) -> HttpVideoSource:
+    chosen: HttpVideoSource = request.getfixturevalue(request.param)
+    return chosen
+
+
 async def test_a_connection_that_breaks_is_resumed_where_it_broke(
-    source: HttpVideoSource, cdn: FaultCdn
+    either_source: HttpVideoSource, cdn: FaultCdn
 ) -> None:
     """F50: by Range, and only of the same file."""
+    source = either_source
     async with source.fetch(cdn.url(breaking(BODY, every=len(BODY) * 3 // 10))) as opened:
         assert b"".join([chunk async for chunk in opened.chunks()]) == BODY
         assert opened.reconnects == 3
     assert cdn.requests[-1].headers["if-range"] == '"v1"'
     assert cdn.requests[-1].start > MIB
+
+
+@pytest.mark.parametrize("sent", [MIB // 2, len(BODY) - 1])
+async def test_a_body_that_ends_before_its_length_is_transient(
+    either_source: HttpVideoSource, cdn: FaultCdn, sent: int
+) -> None:
+    """F50: by a clean end of the connection, wherever that comes."""
+    with pytest.raises(Transient, match="cannot be resumed"):
+        await download(either_source, cdn.url(breaking(BODY, every=sent, etag="none")))
+
+
+async def test_what_follows_a_body_is_not_of_it(
+    either_source: HttpVideoSource, cdn: FaultCdn
+) -> None:
+    async def handle(exchange: Exchange) -> None:
+        exchange.head(200, {"Content-Length": len(BODY)})
+        await exchange.send(BODY + bytes(100_000))
+
+    assert await download(either_source, cdn.url(handle)) == BODY
 
 
 async def test_reconnects_are_bounded(source: HttpVideoSource, cdn: FaultCdn) -> None:
