@@ -17,7 +17,7 @@ KEEP_ALIVE_S: Final = 75  # longer than a proxy's 60 s, so that the proxy closes
 MAX_CONNECTIONS: Final = 5_000
 BACKLOG: Final = 2_048
 HEAD_S: Final = 15.0  # a request's head must be there, and a rest that nobody reads be over
-MAX_AHEAD: Final = 8  # requests sent before the one in front of them is answered
+MAX_AHEAD: Final = 200  # requests sent before the one in front of them is answered; 3 kB each
 UNACKNOWLEDGED_S: Final = 90  # a peer that takes nothing for so long is gone, whatever it says
 
 
@@ -51,6 +51,7 @@ class _Protocol(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes: int | None = None  # of the head that is arriving
+    _ended = False  # nothing more comes, and not all is answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -85,6 +86,16 @@ class _Protocol(HttpToolsProtocol):
         if version not in _VERSIONS or hosts > 1 or (hosts == 0 and version != "1.0"):
             raise _Refused("what proxies could read in two ways is read in none")
         super().on_headers_complete()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Who sends nothing more is gone, unless there are requests in line: those are answered."""
+        self._ended = self._ended or bool(self.pipeline)
+        return self._ended and self._is_unanswered()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._ended and not self._is_unanswered():
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

@@ -22,7 +22,7 @@ from service.flows.receive import handle
 from service.flows.retention import keep_once
 from service.ports import Services
 from service.sandbox.object_store import ObjectStore
-from tests.faults.steps import sweep_until
+from tests.faults.steps import sweep_until, until_fal_is_done
 from tests.keeping.conftest import Shared
 from tests.parts import thorough
 from tests.store import bench
@@ -244,6 +244,7 @@ async def test_a_parked_delivery_loses_its_words_and_waits_on(world: World) -> N
 
     assert await changed(store, before, "inbox") == {message.entry_id: {"body"}}
     assert await store.redrive_delivery(message.entry_id)
+    await until_fal_is_done(world)
     await handle(world.runtime.services, message.entry_id)
     assert (await store.delivery(message.entry_id)).outcome == "rendered"
     await sweep_until(world, job_id, "ready")
