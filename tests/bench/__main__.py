@@ -1,10 +1,11 @@
-"""`python -m tests.bench [B1 B3 …] [--quick] [--out FOLDER]`: measure, print, write a report."""
+"""`python -m tests.bench [B1 B3 …] [--quick] [--pairs N] [--out FOLDER]`: measure and report."""
 
 import argparse
 import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,14 +43,14 @@ def bench(name: str) -> Bench:
     return measure
 
 
-async def run(names: Sequence[str], *, quick: bool) -> list[Result]:
+async def run(names: Sequence[str], *, quick: bool, pairs: int | None = None) -> list[Result]:
     """Every result, one bench after another: they would be in each other's way."""
     results = []
     for name in names:
         log.info("%s %s", name, MODULES[name])
         with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
             made = effort.quick(Path(folder)) if quick else effort.full(Path(folder))
-            results += await bench(name)(made)
+            results += await bench(name)(replace(made, pairs=pairs or made.pairs))
         for each in results:
             if each.bench == name:
                 verdict = "met" if each.met else "MISSED"
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="B", help="which; all where none is named")
     parser.add_argument("--quick", action="store_true", help="see that it runs; no figures")
+    parser.add_argument("--pairs", type=int, help=f"rounds; {effort.PAIRS} to be believed")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the report")
     asked = parser.parse_args(argv)
     unknown = [each for each in asked.names if each not in MODULES]
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no bench {', '.join(unknown)}; there are {', '.join(MODULES)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    results = asyncio.run(run(asked.names or list(MODULES), quick=asked.quick))
+    results = asyncio.run(run(asked.names or list(MODULES), quick=asked.quick, pairs=asked.pairs))
     report.write(asked.out, results)
     sys.stdout.write(report.markdown(results))
     return 0
