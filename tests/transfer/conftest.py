@@ -38,6 +38,8 @@ DOWNLOADS = DownloadLimits(
 )
 # Only for a sender that falls silent: a busy machine is slow too.
 IMPATIENT = replace(DOWNLOADS, answer_timeout_s=0.5, idle_timeout_s=0.3, rate_window_s=0.2)
+# With too few bytes alone: a machine that stands still for a moment is not silence.
+HASTY = replace(IMPATIENT, answer_timeout_s=10, idle_timeout_s=10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -171,6 +173,12 @@ async def layered_source() -> AsyncIterator[HttpVideoSource]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def impatient_source() -> AsyncIterator[HttpVideoSource]:
     async with _source(IMPATIENT) as source:
+        yield source
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hasty_source() -> AsyncIterator[HttpVideoSource]:
+    async with _source(HASTY) as source:
         yield source
 
 

@@ -31,9 +31,9 @@ STORAGE: Final = StorageLimits(
     part_bytes=PART_BYTES,
     attempts=3,
     retry_pause_s=0.001,
-    upload_timeout_s=5,
-    call_timeout_s=2,
-    abort_timeout_s=2,
+    upload_timeout_s=6,
+    call_timeout_s=6,
+    abort_timeout_s=6,
 )
 # The same, with what the simulator wants: parts as large as R2's, and time to take them.
 R2_STORAGE: Final = StorageLimits(

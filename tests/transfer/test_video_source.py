@@ -307,7 +307,7 @@ async def test_silence_ends_in_time(
 
 
 async def test_a_sender_that_trickles_is_given_up(
-    impatient_source: HttpVideoSource, cdn: FaultCdn
+    hasty_source: HttpVideoSource, cdn: FaultCdn
 ) -> None:
     """F49: a slow-loris is cut off by the least rate."""
 
@@ -318,4 +318,4 @@ async def test_a_sender_that_trickles_is_given_up(
             await exchange.pause(0.01)
 
     with pytest.raises(Transient, match="bytes/s"):
-        await download(impatient_source, cdn.url(handle))
+        await download(hasty_source, cdn.url(handle))
