@@ -113,9 +113,7 @@ TITLES: Final[Mapping[int, str]] = {
 OPEN: Final[Mapping[int, str]] = {}
 
 # Proven, but for this.
-BUT: Final[Mapping[int, str]] = {
-    32: "status p99 is not within 2x of idle where the flood shares two cores: long/test_floods.py",
-}
+BUT: Final[Mapping[int, str]] = {}
 
 
 @dataclass(slots=True)

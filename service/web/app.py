@@ -22,6 +22,7 @@ from service.web.problems import (
     answer_service_error,
 )
 from service.web.streams import Streams
+from service.web.turns import DeliveriesInTurn
 from service.web.watching import Watcher
 from service.wiring import Runtime
 
@@ -51,8 +52,12 @@ def build_app(runtime: Runtime) -> Starlette:
     """The application over a process's parts; whoever opened those closes them."""
     app = Starlette(
         routes=[
-            Route("/api/templates/video", routes.submit_video, methods=["POST"]),
+            # The first that fits is taken, so what is asked most comes first.
             Route("/api/templates/video/status", routes.read_status, methods=["GET"]),
+            # fal gives up for good on a redirect, so both forms of the path answer themselves.
+            Route("/api/fal/webhook/{token}", routes.receive_delivery, methods=["POST"]),
+            Route("/api/fal/webhook/{token}/", routes.receive_delivery, methods=["POST"]),
+            Route("/api/templates/video", routes.submit_video, methods=["POST"]),
             Route("/api/templates/video/events", events.stream_status, methods=["GET"]),
             Route("/api/templates/video/cancel", routes.cancel_video, methods=["POST"]),
             Route("/api/session", session.read_session, methods=["GET"]),
@@ -62,9 +67,6 @@ def build_app(runtime: Runtime) -> Starlette:
             Route("/api/library", routes.list_library, methods=["GET"]),
             Route("/api/library/{job_id}", routes.delete_video, methods=["DELETE"]),
             Route("/api/credits", routes.read_credits, methods=["GET"]),
-            # fal gives up for good on a redirect, so both forms of the path answer themselves.
-            Route("/api/fal/webhook/{token}", routes.receive_delivery, methods=["POST"]),
-            Route("/api/fal/webhook/{token}/", routes.receive_delivery, methods=["POST"]),
             Route("/openapi.json", openapi.read_document, methods=["GET"]),
             Route("/docs", docs.read_docs, methods=["GET"]),
             Route("/", pages.page, methods=["GET"]),
@@ -84,12 +86,10 @@ def build_app(runtime: Runtime) -> Starlette:
     )
     app.router.redirect_slashes = False
     # Outside of everything, so that the answer to a bug of ours has them too.
-    app.middleware_stack = CountedRequests(
-        SafeHeaders(
-            BoundedHead(app.build_middleware_stack()), tls=not runtime.settings.development
-        ),
-        runtime.services.signals,
+    answering = SafeHeaders(
+        BoundedHead(app.build_middleware_stack()), tls=not runtime.settings.development
     )
+    app.middleware_stack = DeliveriesInTurn(CountedRequests(answering, runtime.services.signals))
     app.state.runtime = runtime
     app.state.ops_sign_in = ops.ops_sign_in(runtime)
     app.state.health = health.Health(runtime)
