@@ -189,7 +189,7 @@ async def test_an_acknowledgement_waits_for_one_commit_and_nothing_else(
         answer = await deliver(world, job.job_id, body, headers)
 
     assert answer.status_code == 200
-    assert statements == [load_queries()["record_delivery"]]
+    assert statements == [load_queries()["record_deliveries"]]
     assert 0.2 <= answer.elapsed.total_seconds() < 5, "fal's patience is 15 s"
     assert await world.counts() == before, "nobody else was asked"
     assert len(nudged) == 1, "the work is left to the worker"

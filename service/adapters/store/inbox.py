@@ -1,29 +1,40 @@
 """Deliveries, from their receipt to their handling; see ports.store.Inbox."""
 
+from collections.abc import Sequence
+
 from service.adapters.rows import inbox_record, job_record, seconds, to_inbox_entry
 from service.adapters.store.base import QueryStore
-from service.adapters.surreal_errors import AlreadyExists
+from service.adapters.store.together import Fact, Row, Together
+from service.adapters.surreal import Database
 from service.domain.errors import NotFound
 from service.domain.inbox import Delivery, InboxEntry
 
 
 class InboxStore(QueryStore):
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._together = Together(
+            lambda rows: self._write("record_deliveries", rows=rows),
+            self._recorded,
+        )
+
     async def record_delivery(self, delivery: Delivery, *, grace_s: float) -> bool:
-        try:
-            await self._write(
-                "record_delivery",
-                entry=inbox_record(delivery.entry_id),
-                job=job_record(delivery.job_id),
-                attempt=delivery.attempt,
-                request_id=delivery.request_id,
-                user_id=delivery.user_id,
-                body=delivery.body,
-                stale=delivery.stale,
-                grace=seconds(grace_s),
-            )
-        except AlreadyExists:
-            return False
-        return True
+        entry_id = delivery.entry_id
+        row = {
+            "id": inbox_record(entry_id),
+            "job": job_record(delivery.job_id),
+            "attempt": delivery.attempt,
+            "request_id": delivery.request_id,
+            "user_id": delivery.user_id,
+            "body": delivery.body,
+            "stale": delivery.stale,
+            "grace": seconds(grace_s),
+        }
+        return await self._together.record(Fact(id=entry_id, row=row, bytes=len(delivery.body)))
+
+    async def _recorded(self, rows: Sequence[Row]) -> list[str]:
+        found = await self._read("find_deliveries", entries=[each["id"] for each in rows])
+        return [str(each.id) for each in found if each is not None]
 
     async def take_delivery(self, entry_id: str, *, retry_in_s: float) -> InboxEntry | None:
         rows = await self._write(
