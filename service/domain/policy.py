@@ -111,5 +111,10 @@ def backoff(waits_s: tuple[float, ...], attempt: int) -> float:
     return jittered(waits_s[min(max(attempt, 1), len(waits_s)) - 1])
 
 
+def delayed(wait_s: float) -> float:
+    """The wait or somewhat more: for what would be too early before it is over."""
+    return wait_s * random.uniform(1, 1 + JITTER)  # noqa: S311 - spreading load
+
+
 def jittered(wait_s: float) -> float:
     return wait_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreading load

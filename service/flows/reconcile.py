@@ -19,6 +19,7 @@ from service.domain.policy import (
     SUBMIT_UNKNOWN_GRACE_S,
     SWEEP_BATCH,
     SWEEP_CONCURRENCY,
+    delayed,
 )
 from service.domain.seal import owner_name
 from service.domain.verdict import Broke, Missing, Refused, Stopped
@@ -191,11 +192,11 @@ async def _submit(services: Services, job: Job, swept_since: datetime) -> str:
 
 
 async def _note_unknown(services: Services, job: Job) -> str:
-    """The submitter died with its POST possibly on the wire."""
-    await services.store.submission_unknown(
+    """The submitter died with its POST possibly on the wire; that has ended by now, so look."""
+    noted = await services.store.submission_unknown(
         job.id, job.submit_attempts, "no outcome was recorded", grace_s=SUBMIT_UNKNOWN_GRACE_S
     )
-    return "unknown"
+    return await _look_up(services, await services.store.job(job.id)) if noted else "nothing"
 
 
 async def _check(services: Services, job: Job) -> str:
@@ -221,7 +222,8 @@ async def _look_up(services: Services, job: Job) -> str:
     current = await _current(services, job)
     if current is not None:
         return await _adopt(services, job, current)
-    looks = await services.store.count_lookup(job, apart_s=services.policy.lookup_apart_s)
+    apart_s = services.policy.lookup_apart_s
+    looks = await services.store.count_lookup(job, apart_s=apart_s, again_in_s=delayed(apart_s))
     if looks < LOOKUPS_TO_PROVE_ABSENCE:
         return "absent"
     if job.submission is not None and job.if_finished is not None:

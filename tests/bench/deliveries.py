@@ -18,9 +18,10 @@ BARE: Final = "/webhook/"
 _SIGNER: Final = Signer()
 _numbers: Final = itertools.count(1)
 
-# Sends each request once. One too many is answered 404, which makes the whole run count as failed.
+# Sends each request once, or all of them again and again. One too many is answered 404, which makes
+# the whole run count as failed.
 _LUA: Final = """
-local requests, at = {}, 0
+local requests, at, again = {}, 0, %s
 function init(args)
   local file = assert(io.open("%s", "rb"))
   while true do
@@ -31,7 +32,7 @@ function init(args)
   file:close()
 end
 function request()
-  at = at + 1
+  at = again and at %% #requests + 1 or at + 1
   return requests[at] or wrk.format("GET", "/no-more-requests")
 end
 """
@@ -94,8 +95,8 @@ def read_requests(file: Path) -> list[bytes]:
     return found
 
 
-def lua_script(file: Path, requests: Iterable[bytes]) -> Path:
-    """A script for wrk that sends these requests, each once."""
+def lua_script(file: Path, requests: Iterable[bytes], *, again: bool = False) -> Path:
+    """A script for wrk that sends these requests, each once, or in turn for as long as it runs."""
     write_requests(file.with_suffix(".requests"), requests)
-    file.write_text(_LUA % file.with_suffix(".requests"), "utf-8")
+    file.write_text(_LUA % (str(again).lower(), file.with_suffix(".requests")), "utf-8")
     return file

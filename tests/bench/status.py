@@ -1,11 +1,12 @@
 """B3: status reads a second, by wrk: with an answer, and without one where nothing is new."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from service.domain.job import JobState
+from tests.bench.deliveries import lua_script, request
 from tests.bench.effort import Effort
 from tests.bench.pairs import in_turns, paired
 from tests.bench.results import Result, ratio_of
@@ -14,6 +15,7 @@ from tests.bench.stand import App, Bench, running_bench, whole
 from tests.bench.wrk import rate
 from tests.world import OWNER, token
 
+JOBS: Final = 64
 TARGET: Final = 0.85
 OLD_TARGET: Final = 20.0
 OLD_CLIENTS: Final = 16
@@ -25,41 +27,41 @@ BARE: Final = "/status?jobId="
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """A job, and whether its reader has seen it already."""
+    """Jobs that are asked about in turn, and whether their reader has seen them already."""
 
     what: str
-    job_id: str
+    job_ids: list[str]
     seen: bool
 
 
 async def measure(effort: Effort) -> list[Result]:
-    """A job that renders and one that is completed, read anew; and one that has not changed."""
+    """Jobs that render and jobs that are completed, read anew; and some that have not changed."""
     async with running_bench(effort.folder) as bench:
         ours, bare = await bench.web(), await bench.bare()
-        [renders] = await bench.jobs(1, JobState.SUBMITTED)
-        [completed] = await bench.jobs(1, JobState.READY)
+        renders = await bench.jobs(JOBS, JobState.SUBMITTED)
+        completed = await bench.jobs(JOBS, JobState.READY)
         questions = [
-            Question(what="200 of one that renders", job_id=renders, seen=False),
-            Question(what="200 of a completed one", job_id=completed, seen=False),
-            Question(what="304", job_id=completed, seen=True),
+            Question(what="200 of one that renders", job_ids=renders, seen=False),
+            Question(what="200 of a completed one", job_ids=completed, seen=False),
+            Question(what="304", job_ids=completed, seen=True),
         ]
         results = [await _beside_bare(bench, effort, each, ours, bare) for each in questions]
-        return [*results, await _beside_old(bench, effort, renders, ours)]
+        return [*results, await _beside_old(bench, effort, renders[0], ours)]
 
 
 async def _beside_bare(
     bench: Bench, effort: Effort, question: Question, ours: App, bare: App
 ) -> Result:
-    asked = {
-        "ours": f"{ours.url}{OURS}{question.job_id}",
-        "bare route": f"{bare.url}{BARE}{question.job_id}",
+    scripts = {
+        "ours": await _script(bench, ours.url, OURS, question),
+        "bare route": await _script(bench, bare.url, BARE, question),
     }
-    headers = {name: await _headers(bench, url, question) for name, url in asked.items()}
+    urls = {"ours": ours.url, "bare route": bare.url}
 
     async def reads(name: str) -> float:
-        return await rate(asked[name], whole(effort.seconds), headers=headers[name])
+        return await rate(urls[name], whole(effort.seconds), script=scripts[name])
 
-    ways = {name: lambda name=name: reads(name) for name in asked}
+    ways = {name: lambda name=name: reads(name) for name in scripts}
     found = await in_turns(ways, pairs=effort.pairs)
     return ratio_of(
         "B3",
@@ -69,8 +71,25 @@ async def _beside_bare(
         unit="/s",
         want=">=",
         target=TARGET,
-        notes="16 connections. Ours checks a signed sign-in and whose job it is.",
+        notes=f"16 connections, {JOBS} jobs in turn. Ours checks a signed sign-in and whose job it "
+        "is; reads that come while others are under way share the next query.",
     )
+
+
+async def _script(bench: Bench, url: str, path: str, question: Question) -> Path:
+    """For wrk; every request in it was tried, and is answered as it should be."""
+    asked = [await _request(bench, url, path + each, question) for each in question.job_ids]
+    return lua_script(bench.new_file("reads.lua"), asked, again=True)
+
+
+async def _request(bench: Bench, url: str, path: str, question: Question) -> bytes:
+    headers = {"Authorization": f"Bearer {token(OWNER)}"}
+    answer = await bench.http.get(url + path, headers=headers)
+    assert answer.status_code == 200, answer.text
+    if question.seen:
+        headers["If-None-Match"] = answer.headers["ETag"]
+        assert (await bench.http.get(url + path, headers=headers)).status_code == 304
+    return request("GET", path, headers)
 
 
 async def _beside_old(bench: Bench, effort: Effort, job_id: str, ours: App) -> Result:
@@ -105,14 +124,3 @@ async def _beside_old(bench: Bench, effort: Effort, job_id: str, ours: App) -> R
         notes=f"fal is {FAL_S * 1000:g} ms away, so that {OLD_CLIENTS} clients who wait for it "
         f"get at most {most:g} answers a second: the ratio is bounded by what one process serves.",
     )
-
-
-async def _headers(bench: Bench, url: str, question: Question) -> Mapping[str, str]:
-    """What a reader sends along; checks that it is answered as it should be."""
-    headers = {"Authorization": f"Bearer {token(OWNER)}"}
-    answer = await bench.http.get(url, headers=headers)
-    assert answer.status_code == 200, answer.text
-    if question.seen:
-        headers["If-None-Match"] = answer.headers["ETag"]
-        assert (await bench.http.get(url, headers=headers)).status_code == 304
-    return headers

@@ -57,7 +57,7 @@ REPEATABLE = [
     Write("settle_ready", bench.settle, Settled.ALREADY),
     Write(
         "count_lookup",
-        lambda s, j: s.count_lookup(j, apart_s=LONG_S),
+        lambda s, j: s.count_lookup(j, apart_s=LONG_S, again_in_s=LONG_S),
         answer=1,
         before=JobState.SUBMIT_UNKNOWN,
     ),

@@ -1,6 +1,8 @@
 """While deliveries arrive, recording them comes first."""
 
 import asyncio
+import itertools
+import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -8,7 +10,7 @@ import pytest
 
 from service import worker
 from service.ports import Services
-from service.worker import DELIVERY_WORKERS, Nudges, running_worker
+from service.worker import DELIVERY_WORKERS, MAX_BREATH_S, Nudges, running_worker
 
 BURST = 3 * DELIVERY_WORKERS
 NOBODY = cast("Services", None)  # the handling is the test's own
@@ -53,6 +55,27 @@ async def test_in_a_burst_one_delivery_is_handled_at_a_time(handling: Handling) 
             names = nudge(nudges)
             await nudges.quiet()
     assert (handling.most, handling.done) == (1, names)
+
+
+async def test_in_a_burst_handling_takes_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each it rests for as long as that took."""
+    ran: list[tuple[float, float]] = []
+
+    async def slowly(*_: object) -> bool:
+        began = time.monotonic()
+        await asyncio.sleep(0.005)
+        ran.append((began, time.monotonic()))
+        return True
+
+    monkeypatch.setattr(worker, "handle", slowly)
+    nudges = Nudges()
+    async with running_worker(NOBODY, nudges, "me"), asyncio.timeout(60):
+        with nudges.arrival():
+            nudge(nudges)
+            await nudges.quiet()
+    assert len(ran) == BURST
+    for (began, ended), (next_began, _) in itertools.pairwise(ran):
+        assert next_began - ended >= min(ended - began, MAX_BREATH_S) * 0.9
 
 
 async def test_otherwise_as_many_as_there_are_workers(handling: Handling) -> None:

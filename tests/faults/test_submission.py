@@ -85,6 +85,27 @@ async def test_a_submission_that_never_reached_fal_is_made_again_only_after_proo
     assert (await world.counts())["listings"] == LOOKUPS_TO_PROVE_ABSENCE
 
 
+async def test_a_submitter_that_died_is_looked_after_in_the_sweep_that_notices(
+    world: World,
+) -> None:
+    """F4: its POST has ended by then, so fal's listing is looked at without another wait."""
+    await world.grant(100)
+    store = world.runtime.store
+    await world.faults("submit_429=1000")  # nothing is accepted until this is lifted
+    job_id = await world.submit()
+    await world.until_state(job_id, "reserved")
+    await world.quiet()
+    assert await store.begin_submission(job_id, grace_s=0, max_at_fal=100)
+    before = (await world.counts())["submits"]
+
+    for looks in range(1, LOOKUPS_TO_PROVE_ABSENCE + 1):  # each is due as soon as it would count
+        assert (await world.counts())["submits"] == before, "no POST before the proof"
+        await sweep_once(world.runtime.services)
+        assert (await world.counts())["listings"] == looks
+
+    assert (await store.job(job_id)).state.value == "reserved"
+
+
 async def test_fal_that_is_busy_is_asked_again_and_the_user_never_notices(world: World) -> None:
     """F6: 429 is definitely not accepted: back off and repeat."""
     await world.grant(100)
@@ -149,7 +170,6 @@ async def test_a_submitter_that_died_with_its_post_under_way_is_never_repeated_b
         job=job_record(job_id),
     )
 
-    await sweep_until(world, job_id, "submit_unknown")
     await sweep_until(world, job_id, "ready")
 
     assert (await world.counts())["submits"] == 1

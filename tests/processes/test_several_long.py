@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from service.domain.policy import (
+    JITTER,
     LOOKUPS_TO_PROVE_ABSENCE,
-    SUBMIT_UNKNOWN_GRACE_S,
     SUBMITTING_GRACE_S,
     Policy,
 )
@@ -30,10 +30,8 @@ WITHIN_S = 900.0
 # A job that was killed with its video on the way is taken up after one lease, by the next sweep.
 LEASE_AND_SWEEP_S = LEASE_S + 1.2 * RECONCILE_INTERVAL_S
 # One that was killed with its POST on the wire has to be proven absent from fal first.
-PROOF_S = (
-    SUBMITTING_GRACE_S
-    + SUBMIT_UNKNOWN_GRACE_S
-    + LOOKUPS_TO_PROVE_ABSENCE * Policy(public_base_url="", seal_key=b"").lookup_apart_s
+PROOF_S = SUBMITTING_GRACE_S + LOOKUPS_TO_PROVE_ABSENCE * (
+    (1 + JITTER) * Policy(public_base_url="", seal_key=b"").lookup_apart_s + RECONCILE_INTERVAL_S
 )
 
 

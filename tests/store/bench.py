@@ -253,9 +253,9 @@ async def _submitted_or_later(store: SurrealStore, job_id: str, state: JobState)
 
 async def row(store: SurrealStore, job_id: str) -> dict[str, Any]:
     """A job's whole row, for what the port does not show (due, lease, reasons)."""
-    found = await store.database.read(store._queries["read_job"], job=job_record(job_id))
+    found = await store.database.read("SELECT * FROM ONLY $job", job=job_record(job_id))
     assert isinstance(found, dict)
-    return {name: value for name, value in found.items() if name != "read_at"}
+    return found
 
 
 async def violations(store: SurrealStore) -> list[Violation]:

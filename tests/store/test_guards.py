@@ -198,6 +198,13 @@ DROPS = [
         test_submission.test_lookups_are_counted_and_start_anew_with_each_attempt,
     ),
     Drop(
+        "count_lookup",
+        """,
+        due = time::now() + <duration>$again_in""",
+        test_submission.test_the_next_lookup_is_due_as_soon_as_it_would_count,
+    ),
+    Drop("count_lookup", "AND parked = false", parked, arguments={"name": "count_lookup"}),
+    Drop(
         "begin_submission",
         "looked_up_at = NONE,",
         test_submission.test_lookups_are_counted_and_start_anew_with_each_attempt,

@@ -61,7 +61,7 @@ NOTES: dict[str, tuple[frozenset[JobState], Act]] = {
     ),
     "count_lookup": (
         frozenset({JobState.SUBMIT_UNKNOWN, JobState.SUBMITTED}),
-        lambda store, job: store.count_lookup(job, apart_s=0),
+        lambda store, job: store.count_lookup(job, apart_s=0, again_in_s=LONG_S),
     ),
     "request_cancel": (
         UNFINISHED - RENDERED_ONLY,
@@ -154,6 +154,7 @@ REFUSED_WHILE_PARKED = {
     "record": JobState.SUBMITTING,
     "unknown": JobState.SUBMITTING,
     "void": JobState.SUBMITTED,
+    "count_lookup": JobState.SUBMIT_UNKNOWN,
     "request_cancel": JobState.SUBMITTED,
     "cancel_accepted": JobState.SUBMITTED,
 }

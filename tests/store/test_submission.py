@@ -89,25 +89,33 @@ async def test_an_attempt_without_a_request_id_leaves_no_past_request(store: Sur
     assert (await store.job(job.id)).past_requests == ()
 
 
+async def looked(store: SurrealStore, job_id: str, apart_s: float, again_in_s: float = 0) -> int:
+    job = await store.job(job_id)
+    return await store.count_lookup(job, apart_s=apart_s, again_in_s=again_in_s)
+
+
 async def test_lookups_are_counted_and_start_anew_with_each_attempt(store: SurrealStore) -> None:
     job = await job_in(store, JobState.SUBMIT_UNKNOWN)
-    assert [await store.count_lookup(await store.job(job.id), apart_s=0) for _ in range(3)] == [
-        1,
-        2,
-        3,
-    ]
-    assert await store.count_lookup(await store.job(job.id), apart_s=LONG_S) == 3, (
-        "too soon to say anything new"
-    )
+    assert [await looked(store, job.id, 0) for _ in range(3)] == [1, 2, 3]
+    assert await looked(store, job.id, LONG_S) == 3, "too soon to say anything new"
     await bench.void(store, job)
     begun = await bench.begin(store, job.id)
     assert begun is not None
     assert begun.lookups == 0
-    assert await store.count_lookup(await store.job(job.id), apart_s=0) == 0
+    assert await looked(store, job.id, 0) == 0
     assert await bench.unknown(store, begun)
-    assert await store.count_lookup(await store.job(job.id), apart_s=LONG_S) == 1, (
-        "the first one counts at once"
-    )
+    assert await looked(store, job.id, LONG_S) == 1, "the first one counts at once"
+
+
+async def test_the_next_lookup_is_due_as_soon_as_it_would_count(store: SurrealStore) -> None:
+    """However patient the sweep has become with the job meanwhile."""
+    job = await job_in(store, JobState.SUBMIT_UNKNOWN)
+    await looked(store, job.id, 0, LONG_S)
+    assert await store.due_jobs(10, (LONG_S,)) == []
+    await looked(store, job.id, 0, 0)
+    assert [each.id for each in await store.due_jobs(10, (LONG_S,))] == [job.id]
+    await looked(store, job.id, LONG_S, 0)
+    assert await store.due_jobs(10, (LONG_S,)) == [], "one that does not count changes nothing"
 
 
 @pytest.mark.parametrize("state", [JobState.RESERVED, JobState.SUBMITTING, JobState.SUBMIT_UNKNOWN])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from service.adapters.store import SurrealStore
-from service.adapters.store.together import AT_MOST, AT_MOST_BYTES, WRITERS, Fact, Row, Together
+from service.adapters.store.batches import AT_MOST, AT_ONCE
+from service.adapters.store.together import AT_MOST_BYTES, Fact, Row, Together
 from service.adapters.surreal_errors import AlreadyExists, Rejected, Unavailable
 from tests.store.bench import LONG_S, delivery
 from tests.store.test_inbox import rows
@@ -61,7 +62,7 @@ async def behind_a_closed_gate(table: Table, facts: Sequence[Fact]) -> list[obje
     together = Together(table.write, table.find)
     table.gate.clear()
     first = []
-    for at in range(WRITERS):
+    for at in range(AT_ONCE):
         first.append(asyncio.create_task(together.record(fact(f"first {at}"))))
         await table.busy.acquire()
     rest = asyncio.create_task(recorded(together, facts))
@@ -69,7 +70,7 @@ async def behind_a_closed_gate(table: Table, facts: Sequence[Fact]) -> list[obje
         await asyncio.sleep(0)
     table.gate.set()
     async with asyncio.timeout(WAIT_S):
-        assert await asyncio.gather(*first) == [True] * WRITERS
+        assert await asyncio.gather(*first) == [True] * AT_ONCE
         return await rest
 
 
@@ -85,15 +86,15 @@ async def test_what_arrives_during_a_commit_goes_with_the_next() -> None:
     table = Table()
     told = await behind_a_closed_gate(table, [fact(at) for at in range(MANY)])
     assert told == [True] * MANY
-    assert len(table.rows) == MANY + WRITERS
-    assert [len(each) for each in table.calls[WRITERS:]] == [AT_MOST, AT_MOST, AT_MOST, 4]
+    assert len(table.rows) == MANY + AT_ONCE
+    assert [len(each) for each in table.calls[AT_ONCE:]] == [AT_MOST, AT_MOST, AT_MOST, 4]
 
 
 async def test_a_commit_holds_no_more_than_so_many_bytes() -> None:
     table = Table()
     large = [fact(at, AT_MOST_BYTES // 2) for at in range(6)]
     assert await behind_a_closed_gate(table, large) == [True] * 6
-    assert [len(each) for each in table.calls[WRITERS:]] == [2, 2, 2]
+    assert [len(each) for each in table.calls[AT_ONCE:]] == [2, 2, 2]
 
 
 async def test_repeats_in_one_commit_are_one_row_that_the_first_created() -> None:
@@ -110,7 +111,7 @@ async def test_one_that_was_there_before_holds_nobody_up() -> None:
     told = await behind_a_closed_gate(table, [fact("a"), *old, fact("c"), old[0]])
     assert told == [True, *[False] * 10, True, False]
     assert table.rows >= {"a", "c"}
-    assert (len(table.calls[WRITERS:]), table.finds) == (2, 1), "however many they are"
+    assert (len(table.calls[AT_ONCE:]), table.finds) == (2, 1), "however many they are"
 
 
 async def test_one_that_was_there_and_is_gone_again_is_written() -> None:
@@ -145,7 +146,7 @@ async def test_an_answer_that_is_lost_is_lost_to_all_who_wait_for_it_and_to_no_o
     told = await behind_a_closed_gate(table, [fact(at) for at in range(AT_MOST + 1)])
     assert {type(each) for each in told[:AT_MOST]} == {Unavailable}
     assert told[AT_MOST:] == [True]
-    assert len(table.calls) == WRITERS + 2, "whether it was written is not known: no second try"
+    assert len(table.calls) == AT_ONCE + 2, "whether it was written is not known: no second try"
 
 
 async def test_an_unexpected_error_is_told_and_ends_nothing() -> None:
@@ -153,7 +154,7 @@ async def test_an_unexpected_error_is_told_and_ends_nothing() -> None:
         raise RuntimeError("a bug")
 
     together = Together(broken, Table().find)
-    for at in range(2 * WRITERS):
+    for at in range(2 * AT_ONCE):
         with pytest.raises(RuntimeError, match="a bug"):
             await asyncio.wait_for(together.record(fact(at)), WAIT_S)
 

@@ -65,12 +65,13 @@ class SubmissionStore(QueryStore):
             entry=inbox_record(entry_id),
         )
 
-    async def count_lookup(self, job: Job, *, apart_s: float) -> int:
+    async def count_lookup(self, job: Job, *, apart_s: float, again_in_s: float) -> int:
         counted = await self._write(
             "count_lookup",
             job=job_record(job.id),
             attempt=job.submit_attempts,
             apart=seconds(apart_s),
+            again_in=seconds(again_in_s),
         )
         return int(counted)
 

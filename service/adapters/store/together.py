@@ -1,21 +1,18 @@
-"""What arrives while something is being written is written together next: one commit for many.
+"""Facts that arrive together are written together, in one commit that the disk is waited for once.
 
-A commit costs the database several times what a row in it does, and its disk is waited for once.
-Nobody waits for company: whatever comes while nothing is being written is written at once.
+Whatever is wrong with one of them, it is told so alone, and the others are kept.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from service.adapters.store.batches import Asked, Batches
 from service.adapters.surreal_errors import AlreadyExists
 from service.domain.errors import ServiceError, Transient
 
-AT_MOST: Final = 32  # rows in a commit
-AT_MOST_BYTES: Final = 2 * 1024 * 1024
-WRITERS: Final = 2  # commits under way
+AT_MOST_BYTES: Final = 2 * 1024 * 1024  # in a commit
 
 Row = Mapping[str, Any]
 Write = Callable[[Sequence[Row]], Awaitable[object]]
@@ -38,13 +35,10 @@ class _Batch:
 
     facts: dict[str, Fact] = field(default_factory=dict)
     waiting: dict[str, list[Told]] = field(default_factory=dict)
-    bytes: int = 0
 
     def add(self, fact: Fact, *waiting: Told) -> None:
+        self.facts[fact.id] = fact
         self.waiting.setdefault(fact.id, []).extend(waiting)
-        if fact.id not in self.facts:
-            self.facts[fact.id] = fact
-            self.bytes += fact.bytes
 
     @property
     def rows(self) -> list[Row]:
@@ -79,39 +73,25 @@ class Together:
     def __init__(self, write: Write, find: Find) -> None:
         self._write = write
         self._find = find
-        self._waiting: deque[tuple[Fact, Told]] = deque()
-        self._writers = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._batches: Batches[Fact, bool] = Batches(
+            self._settle_all, weigh=lambda fact: fact.bytes, heavy=AT_MOST_BYTES
+        )
 
     async def record(self, fact: Fact) -> bool:
         """Return once it is written; False if it was there before. Raises what `write` raises."""
-        told: Told = asyncio.get_running_loop().create_future()
-        self._waiting.append((fact, told))
-        if self._writers < WRITERS:
-            self._writers += 1
-            task = asyncio.create_task(self._write_all())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return await told
+        return await self._batches.ask(fact)
 
-    async def _write_all(self) -> None:
-        try:
-            while self._waiting:
-                await self._settle(self._next())
-        finally:
-            self._writers -= 1
-
-    def _next(self) -> _Batch:
+    async def _settle_all(self, asked: Asked[Fact, bool]) -> None:
         batch = _Batch()
-        while self._waiting and len(batch.facts) < AT_MOST and batch.bytes < AT_MOST_BYTES:
-            batch.add(*self._waiting.popleft())
-        return batch
+        for fact, told in asked:
+            batch.add(fact, told)
+        await self._settle(batch)
 
     async def _settle(self, batch: _Batch) -> None:
         """Write a batch, or its parts by themselves, until everybody has been told."""
         try:
             parts = await self._written(batch)
-        except Exception as error:  # noqa: BLE001 - whoever waits is to hear of it
+        except ServiceError as error:
             batch.fail(error)
             return
         for each in parts:

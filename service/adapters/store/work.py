@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Collection, Sequence
 
+from surrealdb import RecordID
+
 from service.adapters.rows import (
     Row,
     account_record,
@@ -14,6 +16,8 @@ from service.adapters.rows import (
     to_pause,
 )
 from service.adapters.store.base import QueryStore
+from service.adapters.store.batches import Asked, Batches
+from service.adapters.surreal import Database
 from service.domain.errors import NotFound, Transient
 from service.domain.job import Job, JobState
 from service.domain.pauses import Activity, Gate, Pause
@@ -22,14 +26,26 @@ log = logging.getLogger(__name__)
 
 
 class WorkStore(QueryStore):
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._rows: Batches[RecordID, Row | None] = Batches(self._read_rows)
+
     async def job(self, job_id: str) -> Job:
-        row = await self._read("read_job", job=job_record(job_id))
+        row = await self._rows.ask(job_record(job_id))
         if not row:
             raise NotFound("there is no such job")
         job = readable(row)
         if job is None:
             raise Transient("this job is in a state that only newer code knows")
         return job
+
+    async def _read_rows(self, asked: Asked[RecordID, Row | None]) -> None:
+        records = {record.id: record for record, _ in asked}
+        rows = await self._read("read_jobs_named", jobs=list(records.values()))
+        found = {row["id"].id: row for row in rows}
+        for record, told in asked:
+            if not told.done():
+                told.set_result(found.get(record.id))
 
     async def versions(self, job_ids: Sequence[str]) -> dict[str, int]:
         rows = await self._read("read_versions", jobs=[job_record(each) for each in job_ids])

@@ -1,0 +1,72 @@
+"""What is asked for while calls are under way goes together in the next: one call for many.
+
+A call costs the database several times what a row in it does. Nobody waits for company: what comes
+while fewer than `at_once` calls are under way is called for at once. A call always begins after all
+that it answers was asked for, so whoever has written something reads it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AT_ONCE: Final = 2  # calls
+AT_MOST: Final = 32  # items in a call
+
+Asked: TypeAlias = list[tuple[T, asyncio.Future[R]]]
+
+
+class Batches(Generic[T, R]):
+    """Gathers items for `act`, which sets the result of each, or raises: then the rest fails so."""
+
+    def __init__(
+        self,
+        act: Callable[[Asked[T, R]], Awaitable[None]],
+        *,
+        weigh: Callable[[T], int] = lambda _: 0,
+        heavy: int = 1,
+    ) -> None:
+        """`heavy`: a call that weighs so much takes nothing more."""
+        self._act = act
+        self._weigh = weigh
+        self._heavy = heavy
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._calls = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, item: T) -> R:
+        """What `act` says of this item. Raises what it raises."""
+        told: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, told))
+        if self._calls < AT_ONCE:
+            self._calls += 1
+            task = asyncio.create_task(self._call())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await told
+
+    async def _call(self) -> None:
+        try:
+            while self._waiting:
+                await self._answer(self._next())
+        finally:
+            self._calls -= 1
+
+    def _next(self) -> Asked[T, R]:
+        batch: Asked[T, R] = []
+        weight = 0
+        while self._waiting and len(batch) < AT_MOST and weight < self._heavy:
+            batch.append(self._waiting.popleft())
+            weight += self._weigh(batch[-1][0])
+        return batch
+
+    async def _answer(self, batch: Asked[T, R]) -> None:
+        try:
+            await self._act(batch)
+        except Exception as error:  # noqa: BLE001 - whoever waits is to hear of it
+            for _, told in batch:
+                if not told.done():
+                    told.set_exception(error)
