@@ -43,9 +43,18 @@ def bench(name: str) -> Bench:
     return measure
 
 
-async def run(names: Sequence[str], *, quick: bool, pairs: int | None = None) -> list[Result]:
-    """Every result, one bench after another: they would be in each other's way."""
-    results = []
+async def run(
+    names: Sequence[str],
+    *,
+    quick: bool,
+    pairs: int | None = None,
+    keep: Callable[[list[Result]], None] = lambda _: None,
+) -> list[Result]:
+    """Every result, one bench after another: they would be in each other's way.
+
+    `keep` gets all results so far after each, so that an hour's work is not lost at its end.
+    """
+    results: list[Result] = []
     for name in names:
         log.info("%s %s", name, MODULES[name])
         with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
@@ -55,6 +64,8 @@ async def run(names: Sequence[str], *, quick: bool, pairs: int | None = None) ->
             if each.bench == name:
                 verdict = "met" if each.met else "MISSED"
                 log.info("  %s: %.3g, wanted %s: %s", each.what, each.value, each.wanted, verdict)
+        results.sort(key=lambda each: list(MODULES).index(each.bench))
+        keep(results)
     return results
 
 
@@ -70,8 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no bench {', '.join(unknown)}; there are {', '.join(MODULES)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    results = asyncio.run(run(asked.names or list(MODULES), quick=asked.quick, pairs=asked.pairs))
-    report.write(asked.out, results)
+    results = asyncio.run(
+        run(
+            asked.names or list(MODULES),
+            quick=asked.quick,
+            pairs=asked.pairs,
+            keep=lambda found: report.write(asked.out, found),
+        )
+    )
     sys.stdout.write(report.markdown(results))
     return 0
 

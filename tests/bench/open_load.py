@@ -86,6 +86,10 @@ class Load:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
+    async def opened(self) -> None:
+        """Return once every connection that was begun is there, or refused."""
+        await asyncio.gather(*self._opening)
+
     async def _open(self) -> None:
         try:
             await asyncio.get_running_loop().create_connection(lambda: Line(self), *self._address)
@@ -131,7 +135,7 @@ async def run(plan: dict[str, Any]) -> Load:
     load, requests = Load(plan), itertools.cycle(read_requests(Path(plan["requests"])))
     for _ in range(min(4, plan["lines"])):
         load.open()
-    await asyncio.sleep(0.05)
+    await load.opened()
     began, apart_s = time.perf_counter(), 1 / plan["rate"]
     for number in range(round(plan["rate"] * plan["seconds"])):
         at = began + number * apart_s

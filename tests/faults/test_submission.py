@@ -58,16 +58,22 @@ async def test_an_unknown_submission_is_found_in_fals_listing_when_the_webhook_i
     assert (await world.audit()).violations == []
 
 
+async def never_sent(world: World) -> str:
+    """A reserved job; nothing is accepted at fal until the fault is lifted."""
+    await world.grant(100)
+    await world.faults("submit_429=1000")
+    job_id = await world.submit()
+    await world.until_state(job_id, "reserved")
+    await world.quiet()
+    return job_id
+
+
 async def test_a_submission_that_never_reached_fal_is_made_again_only_after_proof(
     world: World,
 ) -> None:
     """The outcome is unknown, and fal's listing shows several times that there is nothing."""
-    await world.grant(100)
     store = world.runtime.store
-    await world.faults("submit_429=1000")  # nothing is accepted until this is lifted
-    job_id = await world.submit()
-    await world.until_state(job_id, "reserved")
-    await world.quiet()
+    job_id = await never_sent(world)
     job = await store.begin_submission(job_id, grace_s=60, max_at_fal=100)
     assert job is not None
     assert await store.submission_unknown(job_id, job.submit_attempts, "died", grace_s=60)
@@ -89,12 +95,8 @@ async def test_a_submitter_that_died_is_looked_after_in_the_sweep_that_notices(
     world: World,
 ) -> None:
     """F4: its POST has ended by then, so fal's listing is looked at without another wait."""
-    await world.grant(100)
     store = world.runtime.store
-    await world.faults("submit_429=1000")  # nothing is accepted until this is lifted
-    job_id = await world.submit()
-    await world.until_state(job_id, "reserved")
-    await world.quiet()
+    job_id = await never_sent(world)
     assert await store.begin_submission(job_id, grace_s=0, max_at_fal=100)
     before = (await world.counts())["submits"]
 
