@@ -9,7 +9,7 @@ HANDLE = 3  # taken, read, applied
 async def test_the_round_trips_of_a_job_do_not_grow() -> None:
     counts = await one_job()
     assert counts["ack"] == [ACK]
-    assert set(counts["status"]) == {STATUS}
+    assert max(counts["status"]) == STATUS  # one that shares another's query is counted there
     assert len(counts["finalise"]) == 1
     assert counts["finalise"][0] <= FINALISE
     assert counts["video"] == [SUBMIT]

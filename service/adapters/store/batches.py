@@ -8,6 +8,7 @@ that it answers was asked for, so whoever has written something reads it.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from typing import Final, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -33,37 +34,42 @@ class Batches(Generic[T, R]):
         self._act = act
         self._weigh = weigh
         self._heavy = heavy
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
-        self._calls = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[tuple[T, asyncio.Future[R], Context]] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
 
     async def ask(self, item: T) -> R:
         """What `act` says of this item. Raises what it raises."""
         told: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, told))
-        if self._calls < AT_ONCE:
-            self._calls += 1
-            task = asyncio.create_task(self._call())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._waiting.append((item, told, copy_context()))
+        self._begin()
         return await told
 
-    async def _call(self) -> None:
-        try:
-            while self._waiting:
-                await self._answer(self._next())
-        finally:
-            self._calls -= 1
+    def _begin(self) -> None:
+        """Begin a call if one may, in the context of whoever has waited longest."""
+        if self._waiting and len(self._calls) < AT_ONCE:
+            call = asyncio.get_running_loop().create_task(
+                self._answer(), context=self._waiting[0][2]
+            )
+            self._calls.add(call)
+            call.add_done_callback(self._end)
+
+    def _end(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._begin()
 
     def _next(self) -> Asked[T, R]:
         batch: Asked[T, R] = []
         weight = 0
         while self._waiting and len(batch) < AT_MOST and weight < self._heavy:
-            batch.append(self._waiting.popleft())
-            weight += self._weigh(batch[-1][0])
+            item, told, _ = self._waiting.popleft()
+            batch.append((item, told))
+            weight += self._weigh(item)
         return batch
 
-    async def _answer(self, batch: Asked[T, R]) -> None:
+    async def _answer(self) -> None:
+        batch = self._next()
+        if not batch:  # a call that began at the same time has taken them all
+            return
         try:
             await self._act(batch)
         except Exception as error:  # noqa: BLE001 - whoever waits is to hear of it
