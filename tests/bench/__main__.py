@@ -1,4 +1,7 @@
-"""`python -m tests.bench [B1 B3 …] [--quick] [--pairs N] [--out FOLDER]`: measure and report."""
+"""`python -m tests.bench [B1 B3 …] [--quick] [--pairs N] [--out FOLDER]`: measure and report.
+
+A report that is in the folder already keeps what is not measured anew.
+"""
 
 import argparse
 import asyncio
@@ -52,19 +55,19 @@ async def run(
 ) -> list[Result]:
     """Every result, one bench after another: they would be in each other's way.
 
-    `keep` gets all results so far after each, so that an hour's work is not lost at its end.
+    `keep` gets a bench's results as soon as they are there: an hour's work is not lost at its end.
     """
     results: list[Result] = []
+    revision = report.revision()
     for name in names:
         log.info("%s %s", name, MODULES[name])
         with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
             made = effort.quick(Path(folder)) if quick else effort.full(Path(folder))
-            results += await bench(name)(replace(made, pairs=pairs or made.pairs))
-        for each in results:
-            if each.bench == name:
-                verdict = "met" if each.met else "MISSED"
-                log.info("  %s: %.3g, wanted %s: %s", each.what, each.value, each.wanted, verdict)
-        results.sort(key=lambda each: list(MODULES).index(each.bench))
+            found = await bench(name)(replace(made, pairs=pairs or made.pairs))
+        for each in found:
+            verdict = "met" if each.met else "MISSED"
+            log.info("  %s: %.3g, wanted %s: %s", each.what, each.value, each.wanted, verdict)
+        results += [replace(each, revision=revision) for each in found]
         keep(results)
     return results
 
@@ -81,15 +84,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no bench {', '.join(unknown)}; there are {', '.join(MODULES)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
+    out = asked.out / "quick" if asked.quick else asked.out  # it spoils nothing that was believed
+    before = report.earlier(out)
+
+    def whole(found: list[Result]) -> list[Result]:
+        anew = {each.bench for each in found}
+        kept = [each for each in before if each.bench not in anew]
+        return sorted([*kept, *found], key=lambda each: list(MODULES).index(each.bench))
+
     results = asyncio.run(
         run(
             asked.names or list(MODULES),
             quick=asked.quick,
             pairs=asked.pairs,
-            keep=lambda found: report.write(asked.out, found),
+            keep=lambda found: report.write(out, whole(found)),
         )
     )
-    sys.stdout.write(report.markdown(results))
+    sys.stdout.write(report.markdown(whole(results)))
     return 0
 
 

@@ -87,7 +87,7 @@ async def measure(effort: Effort) -> list[Result]:
             BY_ORDERS,
             hurry,
             "An attempt that was recorded and maybe not sent is first proven absent from fal's "
-            "list, which takes three times the lease; nothing is sent twice.",
+            "list, which takes about two leases; nothing is sent twice.",
         ),
         _count("jobs lost", found.lost),
         _count("requests made twice at fal", found.double),

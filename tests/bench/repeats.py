@@ -56,8 +56,8 @@ async def measure(effort: Effort) -> list[Result]:
             notes=f"Transactions that changed something, per job from order to video: "
             f"{once.writes / events:.4g} with each webhook sent once, {often.writes / events:.4g} "
             f"with each sent {TIMES} times at once. {events} jobs each, counted by the engine. "
-            f"Calls that may write: {once.calls / events:.4g} and {often.calls / events:.4g}, as "
-            f"each of the {often.repeated:g} repeats asks whether it is there.",
+            f"Calls that may write: {once.calls / events:.4g} and {often.calls / events:.4g}: of "
+            f"{often.repeated:g} repeats, those that come together share one.",
         ),
     ]
 

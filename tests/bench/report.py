@@ -29,6 +29,14 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"
 
 
+def earlier(folder: Path) -> list[Result]:
+    """What a folder's report holds already."""
+    file = folder / "results.json"
+    if not file.exists():
+        return []
+    return [Result.of_json(each) for each in json.loads(file.read_text("utf-8"))["results"]]
+
+
 def write(folder: Path, results: Sequence[Result]) -> None:
     """results.json, results.md and results.svg."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,15 +49,19 @@ def write(folder: Path, results: Sequence[Result]) -> None:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on, without its name."""
-    revision = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
     return {
         "processors": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),
-        "revision": revision.stdout.strip(),
     }
+
+
+def revision() -> str:
+    """The commit that is checked out."""
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip()
 
 
 def plot(results: Sequence[Result]) -> str:

@@ -43,6 +43,7 @@ class Result:
     target: float
     notes: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    revision: str = ""  # of the code that was measured, where it is known
 
     @property
     def met(self) -> bool:
@@ -54,6 +55,14 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "met": self.met}
+
+    @classmethod
+    def of_json(cls, told: dict[str, Any]) -> "Result":
+        fields = {name: value for name, value in told.items() if name != "met"}
+        for name in ("ours", "beside"):
+            if (series := fields[name]) is not None:
+                fields[name] = Series(**{**series, "values": tuple(series["values"])})
+        return cls(**fields)
 
 
 def ratio_of(

@@ -1,13 +1,16 @@
 """The report says what was measured, whatever that was."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.bench import __main__ as program
 from tests.bench import report
 from tests.bench.__main__ import MODULES, bench, main
+from tests.bench.effort import Effort
 from tests.bench.pairs import in_turns, paired
 from tests.bench.results import Result, Series, count_of, figure, ratio_of
 
@@ -49,6 +52,23 @@ def test_the_report_is_a_table_json_and_a_plot(tmp_path: Path) -> None:
     drawn = ET.fromstring((tmp_path / "results.svg").read_text("utf-8"))
     bars = [each for each in drawn if each.get("fill") in {"#2a7f62", "#b5482f"}]
     assert len(bars) == 2
+
+
+def test_a_report_keeps_what_is_not_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report.write(tmp_path, [FASTER, COUNTED])
+    assert report.earlier(tmp_path) == [FASTER, COUNTED]
+
+    async def measured(_: Effort) -> list[Result]:
+        return [replace(COUNTED, value=1)]
+
+    monkeypatch.setattr(program, "bench", lambda _: measured)
+    assert main(["B4", "--out", str(tmp_path)]) == 0
+    kept, anew = report.earlier(tmp_path)
+    assert (kept, anew.value, anew.revision) == (FASTER, 1, report.revision())
+    assert main(["B4", "--quick", "--out", str(tmp_path)]) == 0
+    assert report.earlier(tmp_path) == [kept, anew]
 
 
 def test_longer_is_better_whichever_way_a_target_points() -> None:

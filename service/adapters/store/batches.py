@@ -1,7 +1,7 @@
 """What is asked for while calls are under way goes together in the next: one call for many.
 
 A call costs the database several times what a row in it does. Nobody waits for company: what comes
-while fewer than `at_once` calls are under way is called for at once. A call always begins after all
+while fewer than AT_ONCE calls are under way is called for at once. A call always begins after all
 that it answers was asked for, so whoever has written something reads it.
 """
 
