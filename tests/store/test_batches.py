@@ -44,12 +44,16 @@ async def asked(batches: Batches[int, int], *items: int) -> list[int | BaseExcep
 async def test_few_calls_at_a_time_answer_everybody() -> None:
     act = Doubling()
     batches = Batches(act)
-    waiting = asyncio.create_task(asked(batches, *range(MANY)))
-    await asyncio.sleep(0)
+    waiting = []
+    for each in range(MANY):  # one after another, so that each could begin a call of its own
+        waiting.append(asyncio.create_task(batches.ask(each)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
     act.gate.set()
-    assert await waiting == [2 * each for each in range(MANY)]
-    assert act.most <= AT_ONCE
-    assert max(map(len, act.calls)) <= AT_MOST
+    async with asyncio.timeout(WAIT_S):
+        assert await asyncio.gather(*waiting) == [2 * each for each in range(MANY)]
+    assert act.most == AT_ONCE
+    assert max(map(len, act.calls)) == AT_MOST
     assert sum(map(len, act.calls)) == MANY
 
 
