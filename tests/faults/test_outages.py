@@ -78,7 +78,8 @@ async def test_a_batch_that_fal_finished_while_we_were_down_is_finished_at_a_bou
 
     async with running_reconciler(services, interval_s=600):
         await eventually(lambda: none_in(world, "submitted"), BATCH_S)
-    await eventually(lambda: none_in(world, "rendered"), BATCH_S)
+        # A sweep that is ended between noting a render and nudging leaves it to the next one.
+        await eventually(lambda: none_in(world, "rendered"), BATCH_S)
 
     assert fal.checks == LOST > SWEEP_BATCH, "more than one batch, each job asked about once"
     assert 1 < fal.most <= SWEEP_CONCURRENCY

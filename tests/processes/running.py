@@ -85,7 +85,9 @@ class Process:
         return self.running is not None and self.running.returncode is None
 
     async def start(self) -> None:
+        """Return once it serves or sweeps: until then it ends if its database is away."""
         with self.log.open("ab") as log:
+            told = log.tell()
             self.running = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -99,6 +101,13 @@ class Process:
             )
         if self.command == ["web"]:
             await self._serving()
+        if self.command == ["reconciler"]:
+            await eventually(lambda: self._sweeping(told), START_S)
+
+    async def _sweeping(self, told: int) -> bool | None:
+        """Whether it has said so after what was in the log before."""
+        assert self.alive, self.said()[-2000:]
+        return True if "sweeping" in self.said(told).splitlines() else None
 
     async def _serving(self) -> None:
         async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
@@ -132,8 +141,9 @@ class Process:
         self.send(signal.SIGTERM)
         return await self.ended()
 
-    def said(self) -> str:
-        return self.log.read_text("utf-8", "replace")
+    def said(self, after: int = 0) -> str:
+        """Its log, but for so many bytes at the beginning."""
+        return self.log.read_bytes()[after:].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
