@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 
 QUEUE_LIMIT: Final = 1_000  # nudges; beyond it the sweep is the better scheduler
 DELIVERY_WORKERS: Final = 8  # a few calls to the database each
-MAX_BREATH_S: Final = 0.1  # between two deliveries that are handled in a burst
+# Between two deliveries that are handled in a burst: so many times as long as the first of them
+# took. Handling costs the database about as much as recording, and fal's calls wait for recording.
+BREATHS: Final = 2
+MAX_BREATH_S: Final = 0.1
 LIGHT_WORKERS: Final = 8  # submissions and the like: one call each, mostly waiting
 HEAVY_WORKERS: Final = 4  # transfers: each holds up to three parts of 5 MiB
 IDLE_WORKERS: Final = 1  # thumbnails: a decoder each, and nobody waits for one
@@ -86,7 +89,7 @@ class Nudges:
         _put(self.idle, "job_id", job_id, lambda services, name, _: afterwards(services, name))
 
     async def _handle(self, services: Services, entry_id: str, _: str) -> None:
-        """One at a time while more arrive, and half of the time: in a burst recording is first."""
+        """One at a time while more arrive, a third of the time: in a burst recording is first."""
         if not self._arriving:
             await handle(services, entry_id)
             return
@@ -94,7 +97,8 @@ class Nudges:
             began = time.monotonic()
             await handle(services, entry_id)
             if self._arriving:
-                await asyncio.sleep(min(time.monotonic() - began, MAX_BREATH_S))
+                took_s = time.monotonic() - began
+                await asyncio.sleep(min(BREATHS * took_s, MAX_BREATH_S))
 
     async def quiet(self) -> None:
         """Return once everything nudged so far is done: light work nudges heavy, that idle."""
