@@ -116,6 +116,7 @@ def to_balance(row: Row) -> Balance:
         reserved=row["reserved"],
         captured=row["captured"],
         granted=row["granted"],
+        closed=row.get("closed_at") is not None,
     )
 
 

@@ -38,6 +38,7 @@ class Balance:
     reserved: int
     captured: int
     granted: int
+    closed: bool = False  # nothing is reserved from it any more
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from service.domain.errors import (
     AccountClosed,
@@ -45,6 +46,8 @@ from service.ports import (
 from service.ports.signals import Span, Timing
 
 log = logging.getLogger(__name__)
+
+CLOSED: Final = "this account is closed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,10 +94,13 @@ async def accept(services: Services, order: Order) -> Receipt:
     new = _plan(services, order, template)
     if order.idempotency_key and (before := await _earlier(services, new)):
         return _receipt(before)
-    if (await store.balance(order.email)).available < new.credits:
+    balance = await store.balance(order.email)
+    if balance.available < new.credits:
         # Unless they went to this very order, reserved a moment ago under the same key.
         if order.idempotency_key and (before := await _earlier(services, new)):
             return _receipt(before)
+        if balance.closed:
+            raise AccountClosed(CLOSED)
         raise InsufficientCredits(_too_few(new.credits))
     new = replace(new, usual_render_s=await _usual_render_s(services, new))
     outcome = await _reserve(services, order, new)
@@ -327,7 +333,7 @@ def _raise_unless_accepted(outcome: Reserved, new: NewJob) -> None:
         case Reserved.INSUFFICIENT:
             raise InsufficientCredits(_too_few(new.credits))
         case Reserved.CLOSED:
-            raise AccountClosed("this account is closed")
+            raise AccountClosed(CLOSED)
         case Reserved.TOO_MANY:
             raise TooManyInFlight("too many of your videos are unfinished; wait for one to end")
 

@@ -83,7 +83,7 @@ ABSENT: Final[Mapping[str, str]] = {
 
 # Methods of the ports that flows call and no life here passes, each with the reason.
 _THUMBNAILS: Final = "after the money; tests/faults/test_afterwards.py dies at each of these"
-_RETENTION: Final = "no job's road; tests/keeping/test_retention.py dies at each of these"
+_RETENTION: Final = "no job's road; tests/keeping/test_retention_batches.py dies at each of these"
 UNEXPLORED: Final[Mapping[str, str]] = {
     "bucket.read": _THUMBNAILS,
     "store.drop_thumbnail": _THUMBNAILS,

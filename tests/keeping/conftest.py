@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,9 +13,12 @@ from service.adapters.migrate import find_migrations, migrate
 from service.adapters.permissions import define_identity
 from service.adapters.store import SurrealStore
 from service.adapters.surreal import Database, DatabaseSettings
+from service.sandbox.object_store import ObjectStore
 from tests.engine.pools import wipe
 from tests.engine.server import shared_engine
 from tests.loops import share_loop
+from tests.store.bench import TABLES
+from tests.world import World, open_world
 
 KEY = "a key of at least thirty-two characters"
 GRANT = "WHERE string::starts_with($access ?? '', 'fal_video_')"
@@ -69,3 +73,26 @@ async def shared(opened: Shared) -> Shared:
     """The same on empty tables."""
     await wipe(SurrealStore(opened.owner))
     return opened
+
+
+async def everything(database: Database) -> dict[str, Any]:
+    """All rows of all tables."""
+    names = (await database.read("INFO FOR DB"))["tables"]
+    return {name: await database.read(f"SELECT * FROM {name}") for name in names}
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def standing(s3: ObjectStore) -> AsyncIterator[World]:
+    async with open_world(s3) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def world(standing: World) -> World:
+    """The directory's world, with nothing in its tables but the templates."""
+    await standing.http.post(f"{standing.sandbox.fal_url}/sandbox/reset")
+    await standing.quiet()
+    used = [each for each in TABLES if each != "template"]
+    database = standing.runtime.store.database
+    await database.write("{ " + " ".join(f"DELETE {table};" for table in used) + " }")
+    return standing

@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import httpx
 import pytest
 import pytest_asyncio
 
+from service.adapters import fal as adapter
 from service.sandbox.object_store import ObjectStore
 from tests.web.deliveries import SEED
+from tests.web.fal_answers import Pair, hang
+from tests.web.raw_fal import raw_fal
 from tests.world import TINY, World, open_world
 
 KNOWN_KEY = replace(TINY, signing_seed=SEED)
@@ -32,3 +36,19 @@ async def shared(s3: ObjectStore) -> AsyncIterator[World]:
         MAX_IMAGE_PIXELS=str(PIXEL_LIMIT),
     ) as opened:
         yield opened
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what never ends well: elsewhere a busy machine may take its time."""
+    monkeypatch.setattr(adapter, "SUBMIT_TIMEOUT", httpx.Timeout(0.3, connect=5.0))
+    monkeypatch.setattr(adapter, "READ_TIMEOUT_S", 0.3)
+
+
+@pytest.fixture
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
+    case = getattr(request.node, "callspec", None)
+    if case is not None and hang in case.params.values():
+        request.getfixturevalue("impatient")
+    async with raw_fal() as found:
+        yield found

@@ -16,7 +16,7 @@ from service.domain.seal import Sealed, seal
 from service.sandbox.signing import signature
 from tests.world import OWNER, SEAL_KEY, World, eventually
 
-SEED = bytes(range(32))  # also the seed of the vector in facts/fal.md 2.4
+SEED = bytes(range(32))  # also the seed of the published vector
 ACCOUNT = "sandbox-1234"
 SILENT = "#sandbox:drop Acme"  # the token in the prompt keeps the sandbox from sending its webhook
 

@@ -75,9 +75,11 @@ async def test_what_is_no_jobs_name_is_not_there(
 
 
 @on_shared
-async def test_a_closed_account_orders_nothing(shared: World) -> None:
-    email = "closed@example.com"
-    await shared.grant(100, email)
+@pytest.mark.parametrize("credits", [100, 1])
+async def test_a_closed_account_orders_nothing(shared: World, credits: int) -> None:
+    """Nor is anybody told to buy credits for it."""
+    email = f"closed-{credits}@example.com"
+    await shared.grant(credits, email)
     assert await shared.runtime.store.close_account(email)
     check_problem(await shared.post(email=email), 403, "account_closed")
-    assert (await shared.runtime.store.balance(email)).available == 100
+    assert (await shared.runtime.store.balance(email)).available == credits
