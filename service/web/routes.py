@@ -10,10 +10,10 @@ from service.adapters.image import ImageLimits, inspect_image
 from service.domain.canary import is_canary
 from service.domain.errors import FieldError, Invalid, TooLarge
 from service.domain.seal import unseal
+from service.flows.accept import Order, StartImage, accept
 from service.flows.cancel import cancel
 from service.flows.delete import delete
 from service.flows.receive import hint, receive
-from service.flows.submit import Order, StartImage, accept
 from service.web.answers import LibraryPage, Receipt, Recorded, TemplateList
 from service.web.auth import signed_in
 from service.web.bodies import read_body, read_cancel, read_order_form

@@ -22,7 +22,7 @@ from tests.crash.life import Run
 from tests.crash.rig import Rig
 from tests.parts import thorough
 
-DAYS = 4  # in which every life is lived; each time with THOROUGH=1, as in CI
+DAYS = 8  # in which every life is lived; each time with THOROUGH=1, as in CI
 SHARDS = 8 if thorough() else 2  # some ten seconds each on an idle machine
 LONG_SHARDS = 30
 TOGETHER = 3  # faults in a life; one alone where that leads past another's point

@@ -10,8 +10,8 @@ from service.adapters.rows import job_record
 from service.domain.errors import ServiceError
 from service.domain.policy import LOOKUPS_TO_PROVE_ABSENCE
 from service.domain.providers import PROVIDERS
+from service.flows.accept import Order, StartImage, _plan
 from service.flows.reconcile import sweep_once
-from service.flows.submit import Order, StartImage, _plan
 from tests.faults.steps import accepted, redeliver, sweep_until, until_fal_is_done
 from tests.world import OWNER, World, png
 

@@ -75,11 +75,11 @@ async def test_what_is_no_jobs_name_is_not_there(
 
 
 @on_shared
-@pytest.mark.parametrize("credits", [100, 1])
-async def test_a_closed_account_orders_nothing(shared: World, credits: int) -> None:
+@pytest.mark.parametrize("amount", [100, 1])
+async def test_a_closed_account_orders_nothing(shared: World, amount: int) -> None:
     """Nor is anybody told to buy credits for it."""
-    email = f"closed-{credits}@example.com"
-    await shared.grant(credits, email)
+    email = f"closed-{amount}@example.com"
+    await shared.grant(amount, email)
     assert await shared.runtime.store.close_account(email)
     check_problem(await shared.post(email=email), 403, "account_closed")
-    assert (await shared.runtime.store.balance(email)).available == credits
+    assert (await shared.runtime.store.balance(email)).available == amount
