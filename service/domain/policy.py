@@ -48,7 +48,8 @@ PROBE_S: Final = 60.0
 # A reserved job that has stood still for longer than any wait of ours did not stand still here:
 # the database may be an older copy of one that sent it. Then fal's list is looked at first.
 STOOD_STILL_S: Final = 600.0
-# fal has been asked to stop a request: its end is asked about so much later.
+# A cancel is taken to fal at once, and its end is asked about so much later. Two who ask at once
+# get in each other's way: the second hears that there is no such request.
 CANCEL_GRACE_S: Final = 5.0
 # The web process that reserved a job submits it at once. If it died, the sweep does.
 RESERVED_GRACE_S: Final = 10.0

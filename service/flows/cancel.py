@@ -20,7 +20,7 @@ async def cancel(services: Services, job_id: str, if_finished: IfFinished) -> Jo
     Raises NotFound, TooLate once there is a video or the job has failed, and Transient.
     """
     # The choice is noted before anything is closed: an earlier attempt's video may still come.
-    if await services.store.request_cancel(job_id, if_finished):
+    if await services.store.request_cancel(job_id, if_finished, grace_s=CANCEL_GRACE_S):
         log.info("cancel requested", extra={"job_id": job_id, "if_finished": if_finished.value})
         job = await services.store.job(job_id)
         if job.state is JobState.RESERVED and await close_cancelled(services, job):

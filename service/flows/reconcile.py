@@ -209,9 +209,15 @@ async def _check(services: Services, job: Job) -> str:
         return "stopped"
     with services.signals.span(Span.CHECK, job.id):
         verdict = await services.fal.check(job.fal_model, job.submission)
-    if isinstance(verdict, Missing) and not job.cancel_accepted:
-        return await _look_up(services, job)
-    return await conclude(services, job, _source(job, job.submission.request_id), verdict)
+    source = _source(job, job.submission.request_id)
+    if isinstance(verdict, Missing):
+        # fal may have taken it from its queue while we asked: then there is nothing to search.
+        job = await services.store.job(job.id)
+        if job.state is not JobState.SUBMITTED:
+            return "nothing"
+        if not job.cancel_accepted:
+            return await _look_up(services, job)
+    return await conclude(services, job, source, verdict)
 
 
 async def _look_up(services: Services, job: Job) -> str:

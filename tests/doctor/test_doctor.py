@@ -109,7 +109,7 @@ async def test_one_mistake_is_one_failing_line(
     }
     verdicts = await examined(environment)
     assert lines(verdicts, Level.FAIL).keys() == {line}
-    assert seen in verdicts[line].seen
+    assert re.search(seen, verdicts[line].seen)
     assert fix in verdicts[line].fix
     for skipped in lines(verdicts, Level.SKIPPED).values():
         assert skipped.startswith("needs ")
@@ -182,7 +182,7 @@ async def told(place: Place, path: str, on: object, off: object) -> AsyncIterato
         (
             lambda place: told(place, "clock", {"ahead_s": 600}, {"ahead_s": 0}),
             "clock",
-            "fal is 600 s ahead of this machine, R2 is in step",
+            r"fal is (59|60)\d s ahead of this machine, R2 is in step",  # on a busy machine
             "NTP",
         ),
     ],
@@ -194,7 +194,7 @@ async def test_one_fault_outside_is_one_failing_line(
     async with fault(place):
         verdicts = await examined(place.environment)
     assert lines(verdicts, Level.FAIL).keys() == {line}
-    assert seen in verdicts[line].seen
+    assert re.search(seen, verdicts[line].seen)
     assert fix in verdicts[line].fix
     tell_nothing_secret(verdicts, place.environment)
 

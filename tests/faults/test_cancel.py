@@ -1,16 +1,20 @@
 """Cancelling: the reservation waits for fal's verdict, and the owner's choice is kept."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from service.domain.errors import TooLate
 from service.domain.job import IfFinished, JobState
 from service.domain.verdict import Rendered
-from service.flows.cancel import cancel
+from service.flows.cancel import cancel, stop
 from service.flows.conclude import Source, conclude
+from service.flows.reconcile import move_on, sweep_once
 from service.flows.submit import send
-from tests.faults.steps import sweep_until
+from service.ports import CancelAnswer
+from service.worker import Nudges
+from tests.faults.steps import accepted, sweep_until
 from tests.world import OWNER, World, eventually
 
 KEEP, DISCARD = IfFinished.KEEP, IfFinished.DISCARD
@@ -46,6 +50,34 @@ async def test_a_render_that_fal_stops_is_cancelled_and_its_credits_return(
     assert await ask(world, job_id) == 202, "a repeat says the same"
     assert await world.money() == (100, 0, 0)
     assert (await world.audit()).violations == []
+
+
+async def test_a_sweep_leaves_a_cancel_to_whoever_was_just_nudged(world: World) -> None:
+    """Two who ask fal at once: the second is told that there is no such request, and searches."""
+    job_id = await accepted(world, "queue=600")
+    services = world.runtime.services
+    await cancel(replace(services, nudge=Nudges()), job_id, KEEP)
+    assert (await sweep_once(services)).jobs == 0
+    await sweep_until(world, job_id, "cancelled")
+    counts = await world.counts()
+    assert (counts["cancels"], counts["listings"]) == (1, 0)
+
+
+async def test_a_sweep_that_began_before_fal_agreed_does_not_search_what_fal_removed(
+    world: World,
+) -> None:
+    """Searching takes three looks, a minute, for what is known: fal has taken it from its queue."""
+    job_id = await accepted(world, "queue=600")
+    services = world.runtime.services
+    assert await services.store.request_cancel(job_id, KEEP)
+    seen = await services.store.job(job_id)
+    assert await stop(services, job_id) is CancelAnswer.REQUESTED
+
+    await move_on(services, seen, seen.read_at)
+
+    assert (await services.store.job(job_id)).state is JobState.CANCELLED
+    assert await world.money() == (100, 0, 0)
+    assert (await world.counts())["listings"] == 0
 
 
 @pytest.mark.parametrize(

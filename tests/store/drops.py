@@ -88,7 +88,7 @@ MORE_DROPS = [
     ),
     Drop(
         "request_cancel",
-        "IF parked OR state = 'submitting' { due } ELSE { time::now() }",
+        "IF parked OR state = 'submitting' { due } ELSE { time::now() + <duration>$grace }",
         parked,
         "time::now()",
         {"name": "request_cancel"},

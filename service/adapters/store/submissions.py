@@ -75,8 +75,12 @@ class SubmissionStore(QueryStore):
         )
         return int(counted)
 
-    async def request_cancel(self, job_id: str, if_finished: IfFinished) -> bool:
-        return await self._did("request_cancel", job_id, if_finished=if_finished.value)
+    async def request_cancel(
+        self, job_id: str, if_finished: IfFinished, *, grace_s: float = 0.0
+    ) -> bool:
+        return await self._did(
+            "request_cancel", job_id, if_finished=if_finished.value, grace=seconds(grace_s)
+        )
 
     async def cancel_accepted(self, job_id: str, request_id: str, *, grace_s: float) -> bool:
         return await self._did(
