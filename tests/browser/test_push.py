@@ -20,6 +20,7 @@ HELD_ALL_THE_SAME = {"events answered 404", "events answered 502"}
 FRENZY = 12  # reads of one job at once: three after each news, to learn that none is held
 # An answer that took a tenth of what it should be held counts as held: three more may follow it.
 FRENZY_PER_S = 3 / 2.5
+POLL_S = 3.0  # between two plain reads
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="package")
@@ -47,6 +48,9 @@ async def complete_behind(
         await tab.asks(READ + HELD)
     else:
         await tab.asks(READ, times=2)  # the first one is never held
+        plain_at = time.monotonic()
+        await tab.asks(READ, times=4)
+        assert time.monotonic() - plain_at >= POLL_S, "two pauses, of which the first had begun"
     await service.finish(brand)
     await tab.completes(job_id)
     asked, took_s = tab.requests(), time.monotonic() - began
