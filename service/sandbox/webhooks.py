@@ -16,7 +16,7 @@ from service.sandbox.records import Delivery, Generation, Json
 from service.sandbox.signing import KeyRing
 
 # However short the scaled time, an attempt is given this long: a machine has its own pace.
-SHORTEST_TIMEOUT_S: Final = 0.5
+SHORTEST_TIMEOUT_S: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -156,8 +156,7 @@ async def test_late_words_about_an_earlier_attempt_do_not_touch_its_successor(
 ) -> None:
     """A refusal or a failure counts for the attempt under way only; a video would always."""
     await world.grant(100)
-    await world.faults("submit_429=1")
-    await world.faults("drop,delay=600", times=2)
+    await world.faults("submit_429=1,drop,delay=600")
     job_id = await world.submit()
     await sweep_until(world, job_id, "submitted")
     job = await world.runtime.store.job(job_id)

@@ -129,7 +129,7 @@ async def test_the_schedule_is_fals_31_retries_within_the_hour() -> None:
 
 
 async def test_no_attempt_begins_after_the_window(start_user: StartUser) -> None:
-    """The window is 0.36 s here, a silent attempt takes longer: the ERROR gets just one."""
+    """The window is 0.36 s here, a silent attempt takes 2 s: the ERROR gets just one."""
     user = await start_user(SandboxSettings(frame_size=(64, 48), fps=6, time_scale=0.0001))
     user.inbox.answers += [None]
     await user.accepted("error_then_ok")
