@@ -80,6 +80,20 @@ async def test_a_sweep_that_began_before_fal_agreed_does_not_search_what_fal_rem
     assert (await world.counts())["listings"] == 0
 
 
+async def test_a_sweep_does_not_search_for_a_request_its_job_has_left(world: World) -> None:
+    """Read as submitted; by the time fal said that there is none, it waits for another attempt."""
+    job_id = await accepted(world, "queue=600")
+    services = world.runtime.services
+    seen = await services.store.job(job_id)
+    await world.http.post(f"{world.sandbox.fal_url}/sandbox/reset")
+    assert await services.store.submission_void(seen, "given up", retry_in_s=600)
+
+    assert await move_on(services, seen, seen.read_at) == "nothing"
+
+    assert (await world.counts())["listings"] == 0
+    assert (await services.store.job(job_id)).state is JobState.RESERVED
+
+
 @pytest.mark.parametrize(
     ("choice", "state", "money", "written_off"),
     [(None, "ready", (60, 0, 40), 0), ("discard", "cancelled", (100, 0, 0), 40)],
